@@ -1,0 +1,78 @@
+// titan <verb> ...: finds the verb and runs it. The one place where an exception ends: a user's mistake is one line
+// on stderr and exit code 1, anything else is our mistake and shows its trace.
+#include <c10/util/Exception.h>
+
+#include <cstdio>
+#include <string_view>
+
+#include "cli/verbs.h"
+
+namespace {
+
+struct Verb {
+  std::string_view name;
+  std::string_view summary;
+  int (*run)(const titan::cli::Arguments&);  // null: not available yet
+};
+
+constexpr Verb kVerbs[] = {
+    {"train", "train a model", nullptr},
+    {"launch", "start the ranks of a job on this machine", nullptr},
+    {"verify", "run a job under several parallel layouts and compare, tensor by tensor", nullptr},
+    {"bench", "measure speed, utilisation and memory of a configuration", nullptr},
+    {"plan", "say what a run will need, without running it", nullptr},
+    {"convert", "convert checkpoints between formats", nullptr},
+    {"generate", "generate text from a checkpoint", nullptr},
+    {"tokenizer", "encode, decode, train a tokenizer", nullptr},
+    {"data", "inspect and prepare datasets", nullptr},
+    {"checkpoint", "list, show, verify and compare checkpoints", nullptr},
+    {"trace", "explain flight-recorder dumps", nullptr},
+    {"config", "print and check configurations", nullptr},
+};
+
+void print_usage(std::FILE* out) {
+  std::fputs("usage: titan <verb> [arguments]\n\n", out);
+  for (const Verb& verb : kVerbs) {
+    std::fprintf(out, "  %-11s %s%s\n", verb.name.data(), verb.summary.data(), verb.run ? "" : " (not available yet)");
+  }
+  std::fputs("\n`titan <verb> --help` says more.\n", out);
+}
+
+int run(const Verb& verb, const titan::cli::Arguments& arguments) {
+  try {
+    return verb.run(arguments);
+  } catch (const c10::ValueError& error) {
+    std::fprintf(stderr, "titan %s: %s\n", verb.name.data(), error.what_without_backtrace());
+    return 1;
+  } catch (const c10::Error& error) {
+    std::fprintf(stderr, "titan %s: %s\n", verb.name.data(), error.what());
+    return 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "titan %s: %s\n", verb.name.data(), error.what());
+    return 1;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    print_usage(stderr);
+    return 2;
+  }
+  const std::string_view name = argv[1];
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_usage(stdout);
+    return 0;
+  }
+  for (const Verb& verb : kVerbs) {
+    if (verb.name != name) continue;
+    if (verb.run == nullptr) {
+      std::fprintf(stderr, "titan %s: not available yet\n", argv[1]);
+      return 2;
+    }
+    return run(verb, titan::cli::Arguments(argv + 2, argv + argc));
+  }
+  std::fprintf(stderr, "titan: unknown verb '%s'; `titan --help` lists them\n", argv[1]);
+  return 2;
+}

@@ -1,0 +1,12 @@
+// The verbs of `titan <verb> ...`. Each is one thin file in cli/: it reads its arguments, calls the library, prints.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace titan::cli {
+
+// What a verb gets: the arguments after its name. What it returns: the process's exit code.
+using Arguments = std::vector<std::string>;
+
+}  // namespace titan::cli
