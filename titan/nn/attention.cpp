@@ -1,0 +1,30 @@
+#include "titan/nn/attention.h"
+
+#include <ATen/ops/scaled_dot_product_attention.h>
+
+#include "titan/nn/rotary.h"
+
+namespace titan::nn {
+
+Attention::Attention(const AttentionSizes& sizes, at::ScalarType dtype)
+    : wq(this, "wq", std::make_shared<Linear>(sizes.dim, sizes.n_heads * sizes.head_dim, dtype)),
+      wk(this, "wk", std::make_shared<Linear>(sizes.dim, sizes.n_kv_heads * sizes.head_dim, dtype)),
+      wv(this, "wv", std::make_shared<Linear>(sizes.dim, sizes.n_kv_heads * sizes.head_dim, dtype)),
+      wo(this, "wo", std::make_shared<Linear>(sizes.n_heads * sizes.head_dim, sizes.dim, dtype)),
+      head_dim_(sizes.head_dim) {}
+
+at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& freqs_cis) {
+  const int64_t batch = x.size(0), seq = x.size(1);
+  at::Tensor q = wq(x).view({batch, seq, -1, head_dim_});
+  at::Tensor k = wk(x).view({batch, seq, -1, head_dim_});
+  at::Tensor v = wv(x).view({batch, seq, -1, head_dim_});
+  std::tie(q, k) = apply_rotary_emb(q, k, freqs_cis);
+
+  const bool grouped = q.size(2) != k.size(2);
+  const at::Tensor attended = at::scaled_dot_product_attention(
+      q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), /*attn_mask=*/{}, /*dropout_p=*/0.0,
+      /*is_causal=*/true, /*scale=*/std::nullopt, /*enable_gqa=*/grouped);  // [batch, heads, seq, head_dim]
+  return wo(attended.transpose(1, 2).reshape({batch, seq, -1}));
+}
+
+}  // namespace titan::nn

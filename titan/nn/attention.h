@@ -1,0 +1,33 @@
+// Causal grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245) with rotary positions: n_kv_heads key and
+// value heads, each serving n_heads / n_kv_heads query heads.
+#pragma once
+
+#include "titan/nn/linear.h"
+#include "titan/nn/module.h"
+
+namespace titan::nn {
+
+struct AttentionSizes {
+  int64_t dim;
+  int64_t n_heads;
+  int64_t n_kv_heads;
+  int64_t head_dim;
+};
+
+class Attention : public Callable<Attention> {
+ public:
+  Attention(const AttentionSizes& sizes, at::ScalarType dtype);
+
+  // x: [batch, seq, dim]; freqs_cis: [at least seq, head_dim / 2] complex64 -> [batch, seq, dim]
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis);
+
+  Child<Linear> wq;  // dim -> n_heads * head_dim
+  Child<Linear> wk;  // dim -> n_kv_heads * head_dim
+  Child<Linear> wv;  // dim -> n_kv_heads * head_dim
+  Child<Linear> wo;  // n_heads * head_dim -> dim
+
+ private:
+  int64_t head_dim_;  // the numbers of heads come from the tensors: tensor parallelism changes them
+};
+
+}  // namespace titan::nn

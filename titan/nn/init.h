@@ -1,0 +1,31 @@
+// Initial values of parameters. Each element depends on (seed, fqn, its index in the whole tensor) only, not on the
+// layout nor on the order of initialisation: a rank that holds a shard draws just that shard and gets the same numbers
+// (Philox, see philox.h; the FQN's hash is the key's second half of the stream).
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+#include "titan/nn/module.h"
+
+namespace titan::nn {
+
+class Initializer {
+ public:
+  explicit Initializer(uint64_t seed) : seed_(seed) {}
+
+  // N(mean, std^2).
+  void normal(Parameter& parameter, double mean = 0.0, double std = 1.0) const;
+
+  // N(mean, std^2) restricted to [low, high], by inversion of the distribution function (absolute bounds, not in
+  // units of std).
+  void trunc_normal(Parameter& parameter, double mean, double std, double low = -2.0, double high = 2.0) const;
+
+  void ones(Parameter& parameter) const;
+
+ private:
+  uint64_t seed_;
+};
+
+}  // namespace titan::nn

@@ -1,0 +1,17 @@
+#include "titan/nn/linear.h"
+
+#include <ATen/ops/linear.h>
+
+namespace titan::nn {
+
+Linear::Linear(int64_t in_features, int64_t out_features, at::ScalarType dtype, bool with_bias)
+    : weight(this, "weight", {out_features, in_features}, dtype) {
+  if (with_bias) bias = std::make_unique<Parameter>(this, "bias", at::IntArrayRef{out_features}, dtype);
+}
+
+at::Tensor Linear::forward(const at::Tensor& x) {
+  if (bias == nullptr) return at::linear(x, weight);
+  return at::linear(x, weight, bias->get());
+}
+
+}  // namespace titan::nn

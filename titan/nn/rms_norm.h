@@ -1,0 +1,21 @@
+// y = x / sqrt(mean(x^2) + eps) * weight over the last dim (Zhang and Sennrich 2019, arXiv 1910.07467, equation 4).
+#pragma once
+
+#include "titan/nn/module.h"
+
+namespace titan::nn {
+
+class RMSNorm : public Callable<RMSNorm> {
+ public:
+  RMSNorm(int64_t dim, double eps, at::ScalarType dtype);
+
+  // x: [..., dim] -> the same shape and dtype; statistics in fp32 for lower precisions
+  at::Tensor forward(const at::Tensor& x);
+
+  Parameter weight;  // [dim]
+
+ private:
+  double eps_;
+};
+
+}  // namespace titan::nn
