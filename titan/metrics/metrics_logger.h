@@ -40,6 +40,10 @@ class MetricsLogger {
   // Logs the device's memory and peak FLOPS, creates the folders. Throws c10::Error where it cannot write.
   MetricsLogger(const config::Metrics& config, MetricsLoggerOptions options);
 
+  // Starts the first interval: called right before the first step, with the number of steps that a resumed run has
+  // done (0 for a fresh one). Without it the interval starts at construction, so step 1 counts the set-up as well.
+  void start(int64_t num_steps_done);
+
   // Step 1 and each multiple of metrics.log_freq.
   bool should_log(int64_t step) const;
 
@@ -67,7 +71,6 @@ class MetricsLogger {
   double seconds_since_last_log() const;
   double tokens_per_second(double seconds) const;
   void save(int64_t step, const Scalars& scalars);
-  void start_interval(int64_t step);
 
   config::Metrics config_;
   MetricsLoggerOptions options_;
@@ -79,7 +82,7 @@ class MetricsLogger {
 
   using Clock = std::chrono::steady_clock;
   Clock::time_point last_log_;
-  int64_t last_logged_step_ = -1;  // -1: none yet
+  int64_t last_logged_step_ = 0;
   int64_t num_tokens_since_last_log_ = 0;
   double data_loading_seconds_ = 0;
   int64_t num_data_loadings_ = 0;
