@@ -27,7 +27,7 @@ constexpr Verb kVerbs[] = {
     {"data", "inspect and prepare datasets", nullptr},
     {"checkpoint", "list, show, verify and compare checkpoints", nullptr},
     {"trace", "explain flight-recorder dumps", nullptr},
-    {"config", "print and check configurations", nullptr},
+    {"config", "print, check and document configurations", titan::cli::run_config},
 };
 
 void print_usage(std::FILE* out) {

@@ -9,4 +9,6 @@ namespace titan::cli {
 // What a verb gets: the arguments after its name. What it returns: the process's exit code.
 using Arguments = std::vector<std::string>;
 
+int run_config(const Arguments& arguments);
+
 }  // namespace titan::cli

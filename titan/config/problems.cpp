@@ -11,7 +11,13 @@ namespace {
 constexpr size_t kMaxLines = 12;
 }
 
+void Problems::written_as(std::string key, std::string typed) { typed_[std::move(key)] = std::move(typed); }
+
 void Problems::add(std::string line) {
+  const size_t colon = line.find(':');
+  if (const auto typed = typed_.find(line.substr(0, colon)); colon != std::string::npos && typed != typed_.end()) {
+    line = fmt::format("{} (now {}){}", typed->second, typed->first, line.substr(colon));
+  }
   // One cause can be met twice (the reader and a check); the line is shown once.
   if (std::find(lines_.begin(), lines_.end(), line) == lines_.end()) lines_.push_back(std::move(line));
 }

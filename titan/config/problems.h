@@ -3,6 +3,7 @@
 // folder, the model, the data) adds to the same list.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,9 @@ namespace titan::config {
 class Problems {
  public:
   void add(std::string line);
+
+  // Later lines about `key` name it as the user wrote it, under an older name.
+  void written_as(std::string key, std::string typed);
 
   bool empty() const { return lines_.empty(); }
   const std::vector<std::string>& lines() const { return lines_; }
@@ -21,6 +25,7 @@ class Problems {
 
  private:
   std::vector<std::string> lines_;
+  std::map<std::string, std::string> typed_;
 };
 
 }  // namespace titan::config
