@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 
@@ -30,6 +31,9 @@ struct SampleSlice {
   int64_t first_step = 0;
 };
 
+class Pipeline;
+struct Item;
+
 class DataLoader {
  public:
   // Starts the threads; does not wait for the first batch. Throws c10::ValueError at once for a path without data
@@ -48,15 +52,24 @@ class DataLoader {
   // (c10::ValueError with file and line), unreadable files, a dataset without tokens. One thread may call this.
   std::optional<Batch> next();
 
-  // Broken lines skipped up to the last batch, all epochs counted; 0 under OnError::kStop.
-  int64_t num_skipped_lines() const;
+  // Broken lines skipped on the way to the last batch, each time they are met; 0 under OnError::kStop.
+  int64_t num_skipped_lines() const { return num_skipped_lines_; }
 
   // The epoch, from 0, of the last batch's last token.
-  int64_t epoch() const;
+  int64_t epoch() const { return epoch_; }
 
  private:
-  class Pipeline;
+  void take_note(const Item& item);
+  void report_skipped_lines() const;
+
+  const TextDatasetOptions dataset_;
+  const SampleSlice slice_;
   std::unique_ptr<Pipeline> pipeline_;
+  int64_t num_skipped_lines_ = 0;
+  bool told_of_more_ = false;
+  int64_t epoch_ = 0;
+  bool at_end_ = false;
+  std::exception_ptr error_;  // thrown again by each further call
 };
 
 }  // namespace titan::data

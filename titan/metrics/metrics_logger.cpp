@@ -37,7 +37,8 @@ void move_aside(const std::filesystem::path& path) {
 }
 
 double percent_of(int64_t bytes, const MemoryStats& memory) {
-  return memory.capacity_bytes > 0 ? 100.0 * static_cast<double>(bytes) / static_cast<double>(memory.capacity_bytes) : 0;
+  return memory.capacity_bytes > 0 ? 100.0 * static_cast<double>(bytes) / static_cast<double>(memory.capacity_bytes)
+                                   : 0;
 }
 
 std::string upper(std::string text) {

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <string>
 
-#include "event.pb.h"
+#include "titan/metrics/event_record.h"
 
 namespace titan::metrics {
 namespace {
@@ -63,10 +63,7 @@ TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder) {
   file_ = std::fopen(path_.c_str(), "wbx");
   TORCH_CHECK(file_ != nullptr, path_.string(), ": cannot create the TensorBoard file: ", std::strerror(errno));
 
-  proto::Event version;
-  version.set_wall_time(seconds_since_1970());
-  version.set_file_version("brain.Event:2");
-  write_record(version.SerializeAsString());
+  write_record(version_event(seconds_since_1970()));
   flush();
 }
 
@@ -75,13 +72,7 @@ TensorBoardWriter::~TensorBoardWriter() {
 }
 
 void TensorBoardWriter::add_scalar(std::string_view tag, double value, int64_t step) {
-  proto::Event event;
-  event.set_wall_time(seconds_since_1970());
-  event.set_step(step);
-  proto::Summary::Value* scalar = event.mutable_summary()->add_value();
-  scalar->set_tag(std::string(tag));
-  scalar->set_simple_value(static_cast<float>(value));
-  write_record(event.SerializeAsString());
+  write_record(scalar_event(seconds_since_1970(), step, tag, static_cast<float>(value)));
 }
 
 void TensorBoardWriter::write_record(std::string_view event) {
