@@ -1,0 +1,27 @@
+// What the loss and the trainer need of a language model, whichever it is.
+#pragma once
+
+#include "titan/nn/init.h"
+#include "titan/nn/linear.h"
+#include "titan/nn/module.h"
+
+namespace titan::models {
+
+class LanguageModel : public nn::Callable<LanguageModel> {
+ public:
+  // tokens: [batch, seq] int64 -> hidden states [batch, seq, dim], ready for the output layer. The logits are the
+  // loss's to compute, chunk by chunk: whole, they would be the largest tensor of the step.
+  virtual at::Tensor forward(const at::Tensor& tokens) = 0;
+
+  // dim -> vocab_size.
+  virtual nn::Child<nn::Linear>& output_layer() = 0;
+
+  // Gives every parameter and buffer its first value. Call after to_empty.
+  virtual void init_weights(const nn::Initializer& initializer) = 0;
+
+  // Model FLOPs of one token's forward and backward by TorchTitan's formula: 6 * (parameters without the embedding)
+  // + 12 * layers * heads * head_dim * seq_len.
+  virtual double flops_per_token(int64_t seq_len) const = 0;
+};
+
+}  // namespace titan::models

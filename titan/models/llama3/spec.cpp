@@ -1,0 +1,65 @@
+#include "titan/models/llama3/spec.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "titan/config/job_config.h"
+#include "titan/config/problems.h"
+#include "titan/models/llama3/config.h"
+#include "titan/models/llama3/model.h"
+#include "titan/models/llama3/parallelize.h"
+#include "titan/nn/dtype.h"
+
+namespace titan::models::llama3 {
+namespace {
+
+// Only after check() found nothing.
+Config config_for(const config::JobConfig& job) {
+  const std::optional<Config> flavor = config_of(job.model.flavor);
+  TORCH_INTERNAL_ASSERT(flavor.has_value(), "unchecked flavor ", job.model.flavor);
+  return with_args(*flavor, job.model.args);
+}
+
+void check_job(const config::JobConfig& job, config::Problems& problems) {
+  const std::optional<Config> flavor = config_of(job.model.flavor);
+  if (!flavor.has_value()) {
+    problems.add(fmt::format("model.flavor: expected one of {} for llama3, got '{}'", fmt::join(flavors(), ", "),
+                             job.model.flavor));
+    return;
+  }
+  check(with_args(*flavor, job.model.args), problems);
+}
+
+std::string describe(const config::JobConfig& job) {
+  const Config config = config_for(job);
+  return fmt::format(
+      "dim {}, {} layers, {} heads, {} KV heads, FFN {}, vocabulary {}, rope_theta {}, {} embedding and output",
+      config.dim, config.n_layers, config.n_heads, config.num_kv_heads(), config.ffn_hidden_dim(), config.vocab_size,
+      config.rope_theta, config.tie_embeddings ? "tied" : "untied");
+}
+
+int64_t vocab_size(const config::JobConfig& job) { return config_for(job).vocab_size; }
+
+std::shared_ptr<LanguageModel> build(const config::JobConfig& job) {
+  return std::make_shared<Transformer>(config_for(job), job.training.seq_len, nn::dtype_from(job.training.dtype));
+}
+
+void parallelize_job(LanguageModel& model, const config::JobConfig& job) {
+  parallelize(dynamic_cast<Transformer&>(model), job);
+}
+
+}  // namespace
+
+ModelSpec spec() {
+  return {
+      .name = "llama3",
+      .flavors = flavors,
+      .check = check_job,
+      .describe = describe,
+      .vocab_size = vocab_size,
+      .build = build,
+      .parallelize = parallelize_job,
+  };
+}
+
+}  // namespace titan::models::llama3
