@@ -23,7 +23,7 @@ constexpr Verb kVerbs[] = {
     {"plan", "say what a run will need, without running it", nullptr},
     {"convert", "convert checkpoints between formats", nullptr},
     {"generate", "generate text from a checkpoint", nullptr},
-    {"tokenizer", "encode, decode, train a tokenizer", nullptr},
+    {"tokenizer", "encode, decode, train a tokenizer", titan::cli::run_tokenizer},
     {"data", "inspect and prepare datasets", nullptr},
     {"checkpoint", "list, show, verify and compare checkpoints", nullptr},
     {"trace", "explain flight-recorder dumps", nullptr},

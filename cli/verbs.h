@@ -10,5 +10,6 @@ namespace titan::cli {
 using Arguments = std::vector<std::string>;
 
 int run_config(const Arguments& arguments);
+int run_tokenizer(const Arguments& arguments);
 
 }  // namespace titan::cli
