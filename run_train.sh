@@ -11,8 +11,11 @@ set -euo pipefail
 
 ngpu=${NGPU:-1}
 log_rank=${LOG_RANK:-0}
-config_file=${CONFIG_FILE:-configs/llama3/debug.toml}
-if [[ -e $config_file ]]; then config_file=$(realpath "$config_file"); fi
+config_file=configs/llama3/debug.toml
+if [[ -n ${CONFIG_FILE:-} ]]; then
+  config_file=$CONFIG_FILE
+  if [[ -e $config_file ]]; then config_file=$(realpath "$config_file"); fi
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 if [[ ! $ngpu =~ ^[1-9][0-9]*$ ]]; then
   echo "run_train.sh: NGPU: must be a number of ranks, 1 or more, got '$ngpu'" >&2

@@ -63,7 +63,7 @@ platforms+=(--platform manylinux2014_x86_64)
 
 echo "==> wheels: $(wc -l <"$work/requirements.txt") into $folder (minutes, the download is large)" >&2
 if ! TMPDIR=$work/tmp "$python" -m pip install --no-deps --no-compile --no-cache-dir --no-input --require-hashes \
-  --disable-pip-version-check --only-binary=:all: --python-version 3.11 --implementation cp "${platforms[@]}" \
+  --disable-pip-version-check --root-user-action=ignore --only-binary=:all: --python-version 3.11 --implementation cp "${platforms[@]}" \
   --target "$work/new" -r "$work/requirements.txt" >&2; then
   echo "install_wheels.sh: pip could not bring the wheels into $folder; see above, then run the same command again" >&2
   exit 1
