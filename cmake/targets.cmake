@@ -1,6 +1,8 @@
 # titan_library(<folder> SOURCES ... [DEPENDS ...] [LIBRARIES ...]): one static library per folder of titan/, named titan_<folder>.
 # titan_tests(<name> SOURCES ... DEPENDS ... [LABEL unit] [USES_PROGRAM]): one test program per folder of tests/, run
 # by CTest as one test. USES_PROGRAM: it starts the `titan` binary, at TITAN_BINARY.
+# titan_oracle_test(<name> <script.py> [ARGUMENTS...]): a Python script that compares with Python packages; run by
+# `./run_tests.sh --all`, in the project's folder, with the program's path in the environment as TITAN_BINARY.
 
 add_library(titan_options INTERFACE)
 target_include_directories(titan_options INTERFACE "${PROJECT_SOURCE_DIR}")
@@ -42,4 +44,12 @@ function(titan_tests name)
   endif()
   add_test(NAME ${name} COMMAND ${target} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT 300)
+endfunction()
+
+function(titan_oracle_test name script)
+  add_test(NAME oracle_${name}
+    COMMAND ${CMAKE_COMMAND} -E env "TITAN_DEPS=${TITAN_DEPS}" "TITAN_BINARY=$<TARGET_FILE:titan>"
+      "${PROJECT_SOURCE_DIR}/scripts/oracle_python" "${CMAKE_CURRENT_SOURCE_DIR}/${script}" ${ARGN}
+    WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  set_tests_properties(oracle_${name} PROPERTIES LABELS oracle TIMEOUT 600)
 endfunction()
