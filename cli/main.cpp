@@ -1,5 +1,5 @@
 // titan <verb> ...: finds the verb and runs it. The one place where an exception ends: a user's mistake is one line
-// on stderr and exit code 1, anything else is our mistake and shows its trace.
+// on stderr, our own mistake shows its trace; both exit with 1.
 #include <c10/util/Exception.h>
 
 #include <cstdio>
@@ -16,7 +16,7 @@ struct Verb {
 };
 
 constexpr Verb kVerbs[] = {
-    {"train", "train a model", nullptr},
+    {"train", "train a model", titan::cli::run_train},
     {"launch", "start the ranks of a job on this machine", nullptr},
     {"verify", "run a job under several parallel layouts and compare, tensor by tensor", nullptr},
     {"bench", "measure speed, utilisation and memory of a configuration", nullptr},
@@ -42,15 +42,16 @@ int run(const Verb& verb, const titan::cli::Arguments& arguments) {
   try {
     return verb.run(arguments);
   } catch (const c10::ValueError& error) {
-    std::fprintf(stderr, "titan %s: %s\n", verb.name.data(), error.what_without_backtrace());
-    return 1;
+    // Each line stands for itself: it starts with the key it is about.
+    std::fprintf(stderr, "%s\n", error.what_without_backtrace());
   } catch (const c10::Error& error) {
-    std::fprintf(stderr, "titan %s: %s\n", verb.name.data(), error.what());
-    return 1;
+    // Where it happened in our code matters only if it is our mistake.
+    const bool ours = error.msg().find("INTERNAL ASSERT FAILED") != std::string::npos;
+    std::fprintf(stderr, "titan %s: %s\n", verb.name.data(), ours ? error.what() : error.what_without_backtrace());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "titan %s: %s\n", verb.name.data(), error.what());
-    return 1;
   }
+  return 1;
 }
 
 }  // namespace

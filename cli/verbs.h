@@ -11,5 +11,6 @@ using Arguments = std::vector<std::string>;
 
 int run_config(const Arguments& arguments);
 int run_tokenizer(const Arguments& arguments);
+int run_train(const Arguments& arguments);
 
 }  // namespace titan::cli
