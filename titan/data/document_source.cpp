@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <optional>
+#include <utility>
 
 #include "titan/data/line_reader.h"
 
@@ -44,11 +45,12 @@ class FileOrderSource : public DocumentSource {
       if (lines_ && next_line(document)) return true;
       lines_.reset();
       if (file_index_ + 1 == static_cast<int64_t>(files_.size())) return false;
-      const DatasetFile& file = files_[++file_index_];
+      const DatasetFile& file = files_[static_cast<size_t>(++file_index_)];
       check_unchanged(file);
       document.file_index = file_index_;
       if (file.format == FileFormat::kJsonLines) {
         lines_.emplace(open_bytes(file.path), max_document_bytes_);
+        at_first_line_ = true;
       } else if (read_text(*open_bytes(file.path), max_document_bytes_, document)) {
         return true;
       }
@@ -63,6 +65,8 @@ class FileOrderSource : public DocumentSource {
     while (found && !line_.too_long && is_blank(line_.bytes));
     line_.bytes.swap(document.bytes);
     if (!found) return false;
+    if (std::exchange(at_first_line_, false))
+      check_is_json_lines(files_[static_cast<size_t>(file_index_)], document.bytes);
     document.file_index = file_index_;
     document.line = line_.number;
     document.offset = line_.offset;
@@ -75,6 +79,7 @@ class FileOrderSource : public DocumentSource {
   int64_t file_index_ = -1;
   std::optional<LineReader> lines_;
   Line line_;
+  bool at_first_line_ = false;
 };
 
 }  // namespace
@@ -83,6 +88,12 @@ std::unique_ptr<DocumentSource> make_document_source(std::vector<DatasetFile> fi
                                                      std::stop_token stop) {
   if (options.shuffle) return make_shuffled_source(std::move(files), options, std::move(stop));
   return std::make_unique<FileOrderSource>(std::move(files), options.max_document_bytes);
+}
+
+void check_is_json_lines(const DatasetFile& file, std::string_view first_line) {
+  const size_t begin = first_line.find_first_not_of(" \t");
+  TORCH_CHECK_VALUE(begin == std::string_view::npos || first_line[begin] != '[', file.path.string(),
+                    ": holds a JSON array; expected one JSON object a line; convert it, for example with jq -c '.[]'");
 }
 
 int64_t find_line(const DatasetFile& file, int64_t offset, int64_t max_document_bytes) {

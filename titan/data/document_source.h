@@ -6,6 +6,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "titan/data/dataset_files.h"
@@ -38,6 +39,10 @@ class DocumentSource {
 // the first start_epoch and ends early, with c10::Error, when `stop` is requested.
 std::unique_ptr<DocumentSource> make_document_source(std::vector<DatasetFile> files, const TextDatasetOptions& options,
                                                      std::stop_token stop);
+
+// Throws c10::ValueError if `first_line`, the first of `file` that is not blank, begins a JSON array. Such a file has
+// no broken lines that could be skipped: it is not of this format.
+void check_is_json_lines(const DatasetFile& file, std::string_view first_line);
 
 // The number, from 1, of the line that begins at `offset` of the unpacked file. Reads the file up to there.
 int64_t find_line(const DatasetFile& file, int64_t offset, int64_t max_document_bytes);

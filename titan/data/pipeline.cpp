@@ -141,7 +141,7 @@ void Pipeline::tokenize(Chunk& chunk, JsonText& json) {
                           R"(; mend it, or set data.on_error = "skip")");
         document.is_broken = true;
         // Under shuffle, finding the line means reading the file: only for lines that are told.
-        if (num_skipped_lines_ < kMaxMessages) document.message = describe(raw, result.problem);
+        if (num_described_lines_++ < kMaxMessages) document.message = describe(raw, result.problem);
       }
       std::string().swap(raw.bytes);
     }
@@ -224,7 +224,7 @@ void Pipeline::finish_epoch() {
 
 void Pipeline::check_tokens(int64_t num_epoch_tokens) const {
   const std::string skipped =
-      num_skipped_lines_ > 0 ? fmt::format(" ({} broken lines skipped)", num_skipped_lines_.load()) : "";
+      num_skipped_lines_ > 0 ? fmt::format(" ({} broken lines skipped)", num_skipped_lines_) : "";
   TORCH_CHECK_VALUE(num_epoch_tokens > 0, dataset_.key, ": ", dataset_.path.string(), " holds no tokens", skipped,
                     "; name files with text");
   TORCH_CHECK_VALUE(dataset_.infinite || num_epoch_tokens > dataset_.seq_len, dataset_.key, ": ",

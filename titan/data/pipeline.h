@@ -97,7 +97,9 @@ class Pipeline {
   int64_t num_epoch_tokens_ = 0;
   bool resuming_;  // the first sample of first_step has not come
 
-  std::atomic<int64_t> num_skipped_lines_ = 0;  // changed under mutex_, read without
+  int64_t num_skipped_lines_ = 0;
+
+  std::atomic<int64_t> num_described_lines_ = 0;
 
   std::vector<std::jthread> threads_;
 };

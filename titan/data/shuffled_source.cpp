@@ -144,7 +144,12 @@ class ShuffledSource : public DocumentSource {
     LineReader lines(read_from(place_index, 0), max_document_bytes_);
     Line line;
     while (lines.next(line)) {
-      if (line.too_long || !is_blank(line.bytes)) offsets_.push_back(static_cast<uint64_t>(line.offset));
+      if (line.too_long || !is_blank(line.bytes)) {
+        if (offsets_.size() == places_[place_index].first_document) {
+          check_is_json_lines(places_[place_index].file, line.bytes);
+        }
+        offsets_.push_back(static_cast<uint64_t>(line.offset));
+      }
       TORCH_CHECK(!stop_.stop_requested(), "data.shuffle: stopped");
     }
   }

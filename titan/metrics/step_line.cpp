@@ -41,14 +41,15 @@ std::string group_thousands(double value, int decimals) {
   size_t end = text.find('.');
   if (end == std::string::npos) end = text.size();
   const size_t begin = text[0] == '-' ? 1 : 0;
-  for (size_t at = end; at > begin + 3;) text.insert(at -= 3, ",");
+  for (size_t at = end; at > begin + 3;) text.insert(at -= 3, 1, ',');
   return text;
 }
 
+// ">": fmt would put NaN and infinities to the left of their column.
 std::string format_step(const StepMetrics& m, bool color) {
   const Palette c = palette(color);
   return fmt::format(
-      "{}step: {:2}  {}loss: {:8.5f}  {}grad_norm: {:7.4f}  {}memory: {:5.2f}GiB({:.2f}%)  {}tps: {}  {}tflops: {}  "
+      "{}step: {:2}  {}loss: {:>8.5f}  {}grad_norm: {:>7.4f}  {}memory: {:>5.2f}GiB({:.2f}%)  {}tps: {}  {}tflops: {}  "
       "{}mfu: {:.2f}%{}",
       c.red, m.step, c.green, m.loss, c.orange, m.grad_norm, c.turquoise, m.memory_gib, m.memory_percent, c.blue,
       group_thousands(m.tps, 0), c.cyan, group_thousands(m.tflops, 2), c.magenta, m.mfu_percent, c.reset);
@@ -56,7 +57,7 @@ std::string format_step(const StepMetrics& m, bool color) {
 
 std::string format_validation(const ValidationMetrics& m, bool color) {
   const Palette c = palette(color);
-  return fmt::format("{}validate step: {:2}  {}loss: {:7.4f}  {}memory: {:5.2f}GiB({:.2f}%)  {}tps: {}{}", c.yellow,
+  return fmt::format("{}validate step: {:2}  {}loss: {:>7.4f}  {}memory: {:>5.2f}GiB({:.2f}%)  {}tps: {}{}", c.yellow,
                      m.step, c.green, m.loss, c.turquoise, m.memory_gib, m.memory_percent, c.blue,
                      group_thousands(m.tps, 0), c.reset);
 }
