@@ -10,6 +10,7 @@ Attributes operator|(Attributes left, const Attributes& right) {
   if (right.may_be_infinite) left.may_be_infinite = true;
   if (right.special) left.special = right.special;
   if (!right.choices.empty()) left.choices = right.choices;
+  if (right.any_case) left.any_case = true;
   if (!right.working.empty()) left.working = right.working;
   if (right.state != State::kWorking) left.state = right.state;
   if (right.neutral) left.neutral = right.neutral;
@@ -58,6 +59,12 @@ Attributes or_infinite() {
 Attributes one_of(Choices choices) {
   Attributes attributes;
   attributes.choices = std::move(choices);
+  return attributes;
+}
+
+Attributes any_case() {
+  Attributes attributes;
+  attributes.any_case = true;
   return attributes;
 }
 

@@ -63,6 +63,9 @@ std::string number_text(double value) {
   return fmt::format("{}", value);
 }
 
+// Larger bounds only keep products in int64_t, which nobody wants to read of.
+bool mentions_high(const Attributes& attributes) { return attributes.high && *attributes.high < kMaxDegree; }
+
 template <class T>
 struct IsOptional : std::false_type {};
 template <class T>
@@ -76,8 +79,8 @@ std::optional<std::string> wrong_number(double value, const Attributes& attribut
   const bool finite_ok = std::isfinite(value) || (attributes.may_be_infinite && std::isinf(value));
   if (low_ok && high_ok && finite_ok) return std::nullopt;
   std::string range = describe_range(attributes);
-  if (low_ok && attributes.high && value > *attributes.high) {
-    range = fmt::format("{} {}", attributes.high_is_open ? "below" : "at most", number_text(*attributes.high));
+  if (low_ok && attributes.high && !mentions_high(attributes)) {
+    range = fmt::format("at most {}", number_text(*attributes.high));
   }
   return fmt::format("must be {}, got {}", range.empty() ? "finite" : range, got);
 }
@@ -201,13 +204,12 @@ std::string describe_range(const Attributes& attributes) {
     return fmt::format("one of {}", fmt::join(attributes.choices, ", "));
   }
   std::string text;
-  const bool high_matters = attributes.high && *attributes.high < kMaxDegree;  // others only keep products in int64_t
-  if (attributes.low && high_matters) {
+  if (attributes.low && mentions_high(attributes)) {
     text = fmt::format("{} {} {} {}", attributes.low_is_open ? "above" : "from", number_text(*attributes.low),
                        attributes.high_is_open ? "to below" : "to", number_text(*attributes.high));
   } else if (attributes.low) {
     text = fmt::format("{} {}", attributes.low_is_open ? "above" : "at least", number_text(*attributes.low));
-  } else if (high_matters) {
+  } else if (mentions_high(attributes)) {
     text = fmt::format("{} {}", attributes.high_is_open ? "below" : "at most", number_text(*attributes.high));
   }
   if (attributes.special) text += fmt::format(" or {}", number_text(*attributes.special));

@@ -34,8 +34,9 @@ struct Attributes {
   bool may_be_infinite = false;
   std::optional<double> special;
 
-  Choices choices;  // texts; for a list, of each element
-  Choices working;  // of the choices, those that work while the state is kNotYet; the first is the fallback
+  Choices choices;        // texts; for a list, of each element
+  bool any_case = false;  // a choice may be written in other letters; it is kept as it is spelled above
+  Choices working;        // of the choices, those that work while the state is kNotYet; the first is the fallback
 
   State state = State::kWorking;
   std::optional<double> neutral;  // a value that asks for nothing, beside the default (a degree of 1)
@@ -54,6 +55,7 @@ Attributes from_up_to(double low, double end);  // low <= value < end
 Attributes special(double value);
 Attributes or_infinite();
 Attributes one_of(Choices choices);
+Attributes any_case();
 Attributes accepted();
 Attributes not_yet();
 Attributes works_with(Choices working);

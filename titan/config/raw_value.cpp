@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+#include <utility>
 
 namespace titan::config {
 namespace {
@@ -104,6 +106,20 @@ bool take(const RawValue& raw, std::optional<T>& out) {
   return true;
 }
 
+bool equal_in_any_case(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
+// Gives a choice the letters of the field list.
+void spell(const Field& field) {
+  std::string* const* text = std::get_if<std::string*>(&field.value);
+  if (text == nullptr) return;
+  for (const std::string_view choice : field.attributes.choices) {
+    if (equal_in_any_case(**text, choice)) **text = choice;
+  }
+}
+
 std::string_view article_of(std::string_view type) {
   if (type == "true or false" || type == "text") return "";
   return type == "integer" ? "an " : "a ";
@@ -112,8 +128,18 @@ std::string_view article_of(std::string_view type) {
 }  // namespace
 
 std::optional<std::string> assign(const Field& field, const RawValue& value) {
-  const bool taken = std::visit([&](auto* out) { return take(value, *out); }, field.value);
-  if (taken) return std::nullopt;
+  const bool taken = std::visit(
+      [&](auto* out) {
+        auto read = *out;  // what is read in part must not be kept
+        if (!take(value, read)) return false;
+        *out = std::move(read);
+        return true;
+      },
+      field.value);
+  if (taken) {
+    if (field.attributes.any_case) spell(field);
+    return std::nullopt;
+  }
   const std::string_view type = type_of(field);
   std::string wrong = fmt::format("expected {}{}, got {}", article_of(type), type, shown(value));
   const bool is_scalar = std::holds_alternative<bool>(value) || std::holds_alternative<int64_t>(value) ||

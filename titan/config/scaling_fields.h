@@ -42,7 +42,7 @@ void visit_fields(Parallelism& s, Visitor&& field) {
   field("pipeline_parallel_schedule", s.pipeline_parallel_schedule, "Order of forwards and backwards.",
         one_of({"1F1B", "GPipe", "Interleaved1F1B", "LoopedBFS", "InterleavedZeroBubble", "ZBVZeroBubble", "DualPipeV",
                 "PipelineScheduleSingle", "PipelineScheduleMulti"}) |
-            of_pp);
+            any_case() | of_pp);
   field("pipeline_parallel_schedule_csv", s.pipeline_parallel_schedule_csv,
         "File with a schedule of one's own, for PipelineScheduleSingle and PipelineScheduleMulti.", of_pp);
   field("pipeline_parallel_microbatch_size", s.pipeline_parallel_microbatch_size,
@@ -89,8 +89,8 @@ void visit_fields(Checkpoint& s, Visitor&& field) {
   field("keep_latest_k", s.keep_latest_k, "Checkpoints that are kept, the oldest go first; 0: all, 1 is not allowed.",
         at_least(0));
   field("load_step", s.load_step, "Resume from this step's checkpoint; -1: from the latest.", at_least(-1));
-  field("exclude_from_loading", s.exclude_from_loading,
-        "Parts of a checkpoint that are not loaded: optimizer, lr_scheduler, dataloader, train_state.");
+  field("exclude_from_loading", s.exclude_from_loading, "Parts of a checkpoint that are not loaded.",
+        one_of({"model", "optimizer", "lr_scheduler", "dataloader", "train_state"}));
   field("enable_first_step_checkpoint", s.enable_first_step_checkpoint,
         "Save after the first step too, to see early that saving works.");
   field("create_seed_checkpoint", s.create_seed_checkpoint, "Save the initial weights as step 0 and end.");

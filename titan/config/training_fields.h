@@ -141,7 +141,7 @@ void visit_fields(DataLoader& s, Visitor&& field) {
 }
 
 // Names of TorchTitan's datasets, and of ours for any text.
-inline Attributes dataset_names() { return one_of({"c4", "c4_test", "c4_validation", "jsonl", "text"}); }
+inline Attributes dataset_names() { return one_of({"c4", "c4_test", "c4_validation", "jsonl", "text"}) | any_case(); }
 
 template <class Visitor>
 void visit_fields(Training& s, Visitor&& field) {

@@ -33,8 +33,9 @@ std::string state_of(const Attributes& attributes) {
 
 std::string values_of(const Field& field) {
   const std::string range = describe_range(field.attributes);
-  if (!range.empty() && (range.starts_with("one of") || range.starts_with("\""))) return range;
-  return fmt::format("{}{}{}", type_of(field), range.empty() ? "" : ", ", range);
+  if (range.empty()) return std::string(type_of(field));
+  if (type_of(field) == "list of texts") return "list of texts, each " + range;
+  return type_of(field) == "text" ? range : fmt::format("{}, {}", type_of(field), range);
 }
 
 // `|` ends a cell of a Markdown table.
