@@ -1,5 +1,6 @@
 // titan train: trains a model on this rank. Everything a user can have got wrong is found, all at once, before
 // anything starts.
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <charconv>
@@ -49,9 +50,10 @@ int run_train(const Arguments& arguments) {
   config::check(job, world_size, problems, reading.notes);
   config::settle_on_available(job, world_size, problems, reading.notes);
   config::check_files(job, problems);
-  const models::ModelSpec* const spec = models::find_model(job.model.name, problems);
+  const models::ModelSpec* const spec = models::find_model(job.model.name);
   if (spec != nullptr) spec->check(job, problems);
   problems.throw_if_any();
+  TORCH_INTERNAL_ASSERT(spec != nullptr, "model.name '", job.model.name, "' passed the checks, but is not registered");
 
   for (const std::string& note : reading.notes) logging::warning("{}", note);
   if (job.job.print_config) logging::info("Running with configuration:\n{}", config::to_toml(job));

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <stdexcept>
 
 namespace titan::test {
@@ -22,13 +23,14 @@ struct Pipe {
 
 }  // namespace
 
-Finished run_program(const std::vector<std::string>& argv, double timeout_seconds) {
+Finished run_program(const std::vector<std::string>& argv, const RunOptions& options) {
   const Pipe out, err;
   const pid_t child = fork();
   if (child < 0) throw std::runtime_error("fork failed");
   if (child == 0) {
     dup2(out.ends[1], STDOUT_FILENO);
     dup2(err.ends[1], STDERR_FILENO);
+    for (const auto& [name, value] : options.environment) setenv(name.c_str(), value.c_str(), /*overwrite=*/1);
     std::vector<char*> arguments;
     for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
     arguments.push_back(nullptr);
@@ -39,8 +41,8 @@ Finished run_program(const std::vector<std::string>& argv, double timeout_second
   close(err.ends[1]);
 
   Finished finished{};
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_seconds);
-  bool timed_out = false;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(options.timeout_seconds);
+  bool timed_out = false, signalled = false;
   std::array<pollfd, 2> fds{{{out.ends[0], POLLIN, 0}, {err.ends[0], POLLIN, 0}}};
   std::array<std::string*, 2> texts{&finished.out, &finished.err};
   for (int open = 2; open > 0;) {
@@ -60,6 +62,10 @@ Finished run_program(const std::vector<std::string>& argv, double timeout_second
         fds[i].fd = -1;
         --open;
       }
+    }
+    if (options.signal.has_value() && !signalled && finished.out.find(options.signal->after) != std::string::npos) {
+      kill(child, options.signal->signal);
+      signalled = true;
     }
   }
   int status = 0;

@@ -1,7 +1,9 @@
 // Runs a program to its end and keeps what it printed.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace titan::test {
@@ -11,7 +13,19 @@ struct Finished {
   std::string out, err;
 };
 
-// argv[0] is the program's path. Ends it after `timeout_seconds` (exit code 124).
-Finished run_program(const std::vector<std::string>& argv, double timeout_seconds = 120);
+// A signal to send, once, as soon as stdout contains `after`.
+struct SignalOnOutput {
+  int signal;
+  std::string after;
+};
+
+struct RunOptions {
+  double timeout_seconds = 120;  // then SIGKILL, and exit code 124
+  std::optional<SignalOnOutput> signal;
+  std::vector<std::pair<std::string, std::string>> environment;  // added to this process's
+};
+
+// argv[0] is the program's path.
+Finished run_program(const std::vector<std::string>& argv, const RunOptions& options = {});
 
 }  // namespace titan::test

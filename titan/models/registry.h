@@ -10,7 +10,7 @@ namespace titan::models {
 
 std::span<const ModelSpec> all_models();
 
-// Null if there is none; a line that names the key is added to `problems` then.
-const ModelSpec* find_model(std::string_view name, config::Problems& problems);
+// Null if there is none.
+const ModelSpec* find_model(std::string_view name);
 
 }  // namespace titan::models
