@@ -48,9 +48,8 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec)
         job_, [tokenizer = tokenizer_](std::string_view text) { return tokenizer->encode_document(text); });
   }
   if (job_.checkpoint.enable) {
-    checkpointer_ = std::make_unique<checkpoint::Checkpointer>(
-        job_.checkpoint, job_.job.dump_folder, job_.model.hf_assets_path,
-        spec.hugging_face == nullptr ? std::nullopt : std::optional(spec.hugging_face(job_)));
+    checkpointer_ = std::make_unique<checkpoint::Checkpointer>(job_.checkpoint, job_.job.dump_folder,
+                                                               job_.model.hf_assets_path, spec.hugging_face(job_));
     load_checkpoint();
   }
   logging::info(

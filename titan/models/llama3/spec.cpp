@@ -8,6 +8,7 @@
 #include "titan/models/llama3/config.h"
 #include "titan/models/llama3/model.h"
 #include "titan/models/llama3/parallelize.h"
+#include "titan/models/llama3/state_dict.h"
 #include "titan/nn/dtype.h"
 
 namespace titan::models::llama3 {
@@ -48,6 +49,8 @@ void parallelize_job(LanguageModel& model, const config::JobConfig& job) {
   parallelize(dynamic_cast<Transformer&>(model), job);
 }
 
+checkpoint::ForeignFormat hugging_face(const config::JobConfig& job) { return hugging_face_format(config_for(job)); }
+
 }  // namespace
 
 ModelSpec spec() {
@@ -59,6 +62,7 @@ ModelSpec spec() {
       .vocab_size = vocab_size,
       .build = build,
       .parallelize = parallelize_job,
+      .hugging_face = hugging_face,
   };
 }
 
