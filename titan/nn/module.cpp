@@ -76,12 +76,17 @@ HookId Module::register_full_backward_hook(BackwardHook hook) {
   return backward_hooks_.emplace_back(next_hook_id(), std::move(hook)).id;
 }
 
+HookId Module::register_gradients_ready_hook(UseHook hook) {
+  return gradients_ready_hooks_.emplace_back(next_hook_id(), std::move(hook)).id;
+}
+
 void Module::remove_hook(HookId id) {
   remove_from(pre_hooks_, id);
   remove_from(post_hooks_, id);
   remove_from(use_hooks_, id);
   remove_from(backward_pre_hooks_, id);
   remove_from(backward_hooks_, id);
+  remove_from(gradients_ready_hooks_, id);
 }
 
 std::string Module::fqn() const { return parent_ == nullptr ? "" : join(parent_->fqn(), name_); }
@@ -139,29 +144,35 @@ void Module::begin_use() {
 void Module::end_use() {
   if (--series_depth_ > 0) return;
   for (auto hook = use_hooks_.rbegin(); hook != use_hooks_.rend(); ++hook) hook->call.end(*this);
+  if (!std::exchange(backward_ran_in_series_, false)) return;
+  for (const auto& hook : gradients_ready_hooks_) hook.call(*this);
 }
 
 void Module::before_forward(Inputs inputs) {
   for (const auto& hook : pre_hooks_) hook.call(*this, inputs);
-  if (!backward_hooks_.empty()) {
-    after_gradients_of(inputs, [this](std::span<const at::Tensor> gradients) {
-      for (const auto& hook : backward_hooks_) hook.call(*this, gradients);
-    });
-  }
+  if (backward_hooks_.empty() && gradients_ready_hooks_.empty()) return;
+  after_gradients_of(inputs, [this](std::span<const at::Tensor> gradients) { after_backward(gradients); });
 }
 
 void Module::after_forward(Inputs inputs, at::Tensor& output) {
   for (const auto& hook : post_hooks_) hook.call(*this, inputs, output);
-  if (backward_pre_hooks_.empty() && backward_hooks_.empty()) return;
+  if (!has_backward_hooks()) return;
   const bool inputs_need_gradients =
       std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor* input) { return input->requires_grad(); });
   before_gradient_of(output, [this, inputs_need_gradients](const at::Tensor& gradient) {
     for (const auto& hook : backward_pre_hooks_) hook.call(*this, gradient);
-    if (inputs_need_gradients || backward_hooks_.empty()) return;
-    at_end_of_backward([this] {
-      for (const auto& hook : backward_hooks_) hook.call(*this, {});
-    });
+    if (inputs_need_gradients) return;
+    at_end_of_backward([this] { after_backward({}); });
   });
+}
+
+void Module::after_backward(std::span<const at::Tensor> grad_inputs) {
+  for (const auto& hook : backward_hooks_) hook.call(*this, grad_inputs);
+  if (series_depth_ > 0) {
+    backward_ran_in_series_ = true;
+    return;
+  }
+  for (const auto& hook : gradients_ready_hooks_) hook.call(*this);
 }
 
 }  // namespace titan::nn

@@ -117,6 +117,10 @@ class Module {
   HookId register_use_hooks(UseHook begin, UseHook end);
   HookId register_full_backward_pre_hook(BackwardPreHook hook);
   HookId register_full_backward_hook(BackwardHook hook);
+  // Runs once per use of the module that is differentiated, when the gradients of all parameters in it are accumulated:
+  // after its backward, or, where calls in a series run their backward within the series (the chunked loss), when the
+  // series ends. Data parallelism starts its reductions here.
+  HookId register_gradients_ready_hook(UseHook hook);
   void remove_hook(HookId id);
 
   // "" for the root module.
@@ -155,14 +159,16 @@ class Module {
     UseHook begin, end;
   };
 
-  bool has_call_hooks() const {
-    return !pre_hooks_.empty() || !post_hooks_.empty() || !backward_pre_hooks_.empty() || !backward_hooks_.empty();
+  bool has_backward_hooks() const {
+    return !backward_pre_hooks_.empty() || !backward_hooks_.empty() || !gradients_ready_hooks_.empty();
   }
+  bool has_call_hooks() const { return !pre_hooks_.empty() || !post_hooks_.empty() || has_backward_hooks(); }
   void begin_use();
   void end_use();
   // Steps 2 and 4 of the call contract; the latter also ties backward hooks to inputs and output.
   void before_forward(Inputs inputs);
   void after_forward(Inputs inputs, at::Tensor& output);
+  void after_backward(std::span<const at::Tensor> grad_inputs);
 
   Module* parent_ = nullptr;
   std::string name_;
@@ -175,7 +181,9 @@ class Module {
   std::vector<Hook<UseHooks>> use_hooks_;
   std::vector<Hook<BackwardPreHook>> backward_pre_hooks_;
   std::vector<Hook<BackwardHook>> backward_hooks_;
+  std::vector<Hook<UseHook>> gradients_ready_hooks_;
   int64_t series_depth_ = 0;
+  bool backward_ran_in_series_ = false;
 };
 
 // Makes several calls of one module one use of it: use hooks run once around all of them. The loss brackets the

@@ -167,6 +167,37 @@ TEST(Module, BackwardHooksCostNothingWithoutGradients) {
   EXPECT_FALSE((*pair)(at::ones({3})).requires_grad());
 }
 
+TEST(Module, GradientsAreReadyOnceEachUse) {
+  const auto pair = make_pair(2, 3);
+  std::vector<std::string> events;
+  pair->first->register_gradients_ready_hook([&](Module& first) {
+    EXPECT_TRUE(static_cast<Scale&>(first).weight.get().grad().defined());
+    events.push_back("first");
+  });
+  pair->second->register_gradients_ready_hook([&](Module& second) {
+    EXPECT_TRUE(static_cast<Scale&>(second).weight.get().grad().defined());
+    events.push_back("second");
+  });
+  const at::Tensor y = (*pair)(at::ones({3}));
+  EXPECT_TRUE(events.empty());
+  y.sum().backward();
+  EXPECT_EQ(events, (std::vector<std::string>{"second", "first"}));
+}
+
+TEST(Module, GradientsOfASeriesAreReadyAtItsEnd) {
+  const auto pair = make_pair(2, 3);
+  int ready = 0;
+  pair->register_gradients_ready_hook([&](Module&) { ++ready; });
+  {
+    CallSeries use(*pair);
+    for (int i = 0; i < 3; ++i) (*pair)(at::ones({3})).sum().backward();
+    EXPECT_EQ(ready, 0);
+  }
+  EXPECT_EQ(ready, 1);
+  { CallSeries unused(*pair); }
+  EXPECT_EQ(ready, 1);
+}
+
 TEST(Linear, AddsItsBias) {
   Linear linear(2, 3, at::kFloat, /*bias=*/true);
   EXPECT_EQ(fqns(linear), (std::vector<std::string>{"weight", "bias"}));
