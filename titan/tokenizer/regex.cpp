@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "titan/tokenizer/oniguruma_pattern.h"
+#include "titan/tokenizer/unicode_version.h"
 #include "titan/tokenizer/utf8.h"
 
 namespace titan::tokenizer {
@@ -52,6 +53,7 @@ void Regex::Free::operator()(pcre2_real_code_8* code) const { pcre2_code_free(co
 struct Regex::Scratch::State {
   Owned<pcre2_match_data> data{pcre2_match_data_create(1, nullptr)};
   Owned<pcre2_match_context> context{pcre2_match_context_create(nullptr)};
+  std::string older_characters;
   Owned<pcre2_jit_stack> stack{pcre2_jit_stack_create(32 * 1024, 16 * 1024 * 1024, nullptr)};
 };
 
@@ -63,12 +65,19 @@ Regex::Scratch::Scratch(Scratch&&) noexcept = default;
 Regex::Scratch& Regex::Scratch::operator=(Scratch&&) noexcept = default;
 Regex::Scratch::~Scratch() = default;
 
-Regex::Regex(Code code) : code_(std::move(code)) {}
+Regex::Regex(Code code, bool is_literal) : code_(std::move(code)), is_literal_(is_literal) {}
 
 Regex::Regex(std::string_view pattern)
     : code_(compile(to_pcre2(pattern), PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, pattern)) {}
 
-Regex Regex::literal(std::string_view text) { return Regex(Code(compile(text, PCRE2_UTF | PCRE2_LITERAL, text))); }
+Regex Regex::literal(std::string_view text) {
+  return Regex(Code(compile(text, PCRE2_UTF | PCRE2_LITERAL, text)), /*is_literal=*/true);
+}
+
+// What PCRE2 gets to see of `text`: the same places, other characters. [Note: Unicode versions]
+std::string_view Regex::shown(std::string_view text, Scratch& scratch) const {
+  return is_literal_ ? text : with_older_characters(text, scratch.state_->older_characters);
+}
 
 bool Regex::find(std::string_view text, size_t from, Scratch& scratch, Span& match) const {
   Scratch::State& state = *scratch.state_;
@@ -88,11 +97,12 @@ bool Regex::find(std::string_view text, size_t from, Scratch& scratch, Span& mat
 
 bool Regex::matches(std::string_view text, Scratch& scratch) const {
   Span match;
-  return find(text, 0, scratch, match);
+  return find(shown(text, scratch), 0, scratch, match);
 }
 
 void Regex::find_all(std::string_view text, Scratch& scratch, std::vector<Span>& matches) const {
   matches.clear();
+  text = shown(text, scratch);
   size_t from = 0;
   Span match;
   while (from <= text.size() && find(text, from, scratch, match)) {

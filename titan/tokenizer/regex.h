@@ -1,4 +1,5 @@
-// One compiled regular expression of a tokenizer.json, run by PCRE2's JIT.
+// One compiled regular expression of a tokenizer.json, run by PCRE2's JIT. Characters have the properties that Unicode
+// 16 gives them, see unicode_version.h.
 #pragma once
 
 #include <memory>
@@ -49,11 +50,13 @@ class Regex {
     void operator()(pcre2_real_code_8* code) const;
   };
   using Code = std::unique_ptr<pcre2_real_code_8, Free>;
-  explicit Regex(Code code);
+  Regex(Code code, bool is_literal);
 
+  std::string_view shown(std::string_view text, Scratch& scratch) const;
   bool find(std::string_view text, size_t from, Scratch& scratch, Span& match) const;
 
   Code code_;
+  bool is_literal_ = false;
 };
 
 }  // namespace titan::tokenizer
