@@ -18,7 +18,7 @@ class ReaderFile : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   std::string write(std::string_view text) {
-    const std::string path = folder_ / "job.toml";
+    std::string path = folder_ / "job.toml";
     std::ofstream(path) << text;
     return path;
   }

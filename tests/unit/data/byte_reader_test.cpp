@@ -3,7 +3,7 @@
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
-#include "text_on_disk.h"
+#include "tests/unit/data/text_on_disk.h"
 
 namespace titan::data {
 namespace {

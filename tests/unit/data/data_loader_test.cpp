@@ -7,7 +7,7 @@
 #include <future>
 #include <stdexcept>
 
-#include "text_on_disk.h"
+#include "tests/unit/data/text_on_disk.h"
 
 namespace titan::data {
 namespace {

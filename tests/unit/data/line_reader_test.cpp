@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "text_on_disk.h"
+#include "tests/unit/data/text_on_disk.h"
 
 namespace titan::data {
 namespace {

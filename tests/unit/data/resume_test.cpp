@@ -3,7 +3,7 @@
 
 #include <atomic>
 
-#include "text_on_disk.h"
+#include "tests/unit/data/text_on_disk.h"
 #include "titan/data/data_loader.h"
 
 namespace titan::data {

@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "text_on_disk.h"
+#include "tests/unit/data/text_on_disk.h"
 #include "titan/data/document_source.h"
 
 namespace titan::data {

@@ -5,7 +5,7 @@
 
 #include <limits>
 
-#include "output_folder.h"
+#include "tests/unit/metrics/output_folder.h"
 
 namespace titan::metrics {
 namespace {

@@ -8,7 +8,7 @@
 #include <set>
 #include <thread>
 
-#include "output_folder.h"
+#include "tests/unit/metrics/output_folder.h"
 
 namespace titan::metrics {
 namespace {

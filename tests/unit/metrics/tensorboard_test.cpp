@@ -8,7 +8,7 @@
 #include <limits>
 #include <regex>
 
-#include "output_folder.h"
+#include "tests/unit/metrics/output_folder.h"
 
 namespace titan::metrics {
 namespace {
