@@ -1,0 +1,73 @@
+// All ranks of a job: how they find each other (a c10d store that rank 0 serves at master_addr:master_port, or
+// torchrun's agent), the groups they form, and who of them is still there. It knows no axes; see device_mesh.h.
+#pragma once
+
+#include <c10/util/intrusive_ptr.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "titan/distributed/backend.h"
+#include "titan/distributed/process_group.h"
+#include "titan/distributed/rank_info.h"
+
+namespace titan::distributed {
+
+struct WorldOptions {
+  std::string backend = "gloo";                                      // or "fake": no rank talks to another
+  BackendFactory make_backend;                                       // instead of the one named
+  std::chrono::milliseconds init_timeout = std::chrono::minutes(5);  // comm.init_timeout_seconds
+};
+
+class World {
+ public:
+  // Collective: returns once all ranks are there. Throws one line: c10::ValueError if MASTER_ADDR, MASTER_PORT, RANK
+  // or WORLD_SIZE is wrong, at once where it can be known; c10::Error naming the ranks that are missing after
+  // init_timeout. A world of one and a fake one open no socket.
+  World(RankInfo info, WorldOptions options);
+
+  // The same on a store that is there already; ranks that are threads share a c10d::HashStore.
+  World(RankInfo info, c10::intrusive_ptr<c10d::Store> store, WorldOptions options);
+
+  // Says goodbye to the others. Rank 0 stays until they have done so too, since it serves the store; but while an
+  // exception flies, nobody waits and the others learn that this rank failed.
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  int64_t rank() const { return info_.rank; }
+  int64_t size() const { return info_.world_size; }
+  const RankInfo& info() const { return info_; }
+  const std::string& backend() const { return options_.backend; }
+
+  // For keys of this job only.
+  c10d::Store& store() { return *store_; }
+
+  // The group of these ranks of the job, made at the first call: collective over them, and where ranks share several
+  // groups they must first ask for them in the same order. One object per set of ranks, whatever the order given.
+  // Throws c10::ValueError if a rank is out of range or double, or this one is not among them.
+  std::shared_ptr<ProcessGroup> group(std::vector<int64_t> ranks);
+  // Of all ranks.
+  std::shared_ptr<ProcessGroup> group();
+
+  // How long an operation may take, for every group there is and will be; until then it is init_timeout. What is
+  // under way keeps the old one. Every rank calls it at the same step.
+  void set_timeout(std::chrono::milliseconds timeout);
+
+ private:
+  void join(const c10::intrusive_ptr<c10d::Store>& store);
+
+  RankInfo info_;
+  WorldOptions options_;
+  std::chrono::milliseconds timeout_;
+  std::string local_address_;
+  c10::intrusive_ptr<c10d::Store> store_;
+  std::shared_ptr<Heartbeat> heartbeat_;  // null where nobody else is there to be heard
+  std::map<std::vector<int64_t>, std::shared_ptr<ProcessGroup>> groups_;
+};
+
+}  // namespace titan::distributed
