@@ -1,7 +1,6 @@
 #include "titan/data/pipeline.h"
 
 #include <c10/util/Exception.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>
