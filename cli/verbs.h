@@ -10,6 +10,7 @@ namespace titan::cli {
 using Arguments = std::vector<std::string>;
 
 int run_config(const Arguments& arguments);
+int run_launch(const Arguments& arguments);
 int run_tokenizer(const Arguments& arguments);
 int run_train(const Arguments& arguments);
 
