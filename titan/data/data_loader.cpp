@@ -27,7 +27,7 @@ void check(const TextDatasetOptions& dataset, const SampleSlice& slice) {
   TORCH_CHECK_VALUE(slice.rank_begin >= 0 && slice.rank_begin + slice.rank_count <= slice.samples_per_step,
                     "DataLoader: rank_begin, rank_count: expected samples within the step's ", slice.samples_per_step,
                     ", got [", slice.rank_begin, ", ", slice.rank_begin + slice.rank_count, ")");
-  TORCH_CHECK_VALUE(slice.first_step >= 0, "DataLoader: first_step: expected at least 0, got ", slice.first_step);
+  TORCH_CHECK_VALUE(slice.first_sample >= 0, "DataLoader: first_sample: expected at least 0, got ", slice.first_sample);
 }
 
 std::vector<DatasetFile> checked_files(const TextDatasetOptions& dataset, const SampleSlice& slice) {
@@ -86,8 +86,7 @@ void DataLoader::take_note(const Item& item) {
       break;
     case Item::Kind::kResumed:
       epoch_ = item.epoch;
-      logging::info("Dataset {} continues at sample {}, in epoch {}", dataset_.name,
-                    slice_.first_step * slice_.samples_per_step, epoch_);
+      logging::info("Dataset {} continues at sample {}, in epoch {}", dataset_.name, slice_.first_sample, epoch_);
       break;
     case Item::Kind::kEpochEnd:
       epoch_ = item.epoch;

@@ -20,15 +20,16 @@ struct Batch {
   at::Tensor labels;
 };
 
-// Which samples of the one global order a rank reads: step s takes samples [s G, (s + 1) G), G = samples_per_step. Of
-// these the rank reads [rank_begin, rank_begin + rank_count), microbatch_size at a time, so rank_count must be a
-// multiple of microbatch_size. A resumed run sets first_step to the number of steps that are done.
+// Which samples of the one global order a rank reads: from first_sample on, each step takes the next G =
+// samples_per_step. Of these the rank reads [rank_begin, rank_begin + rank_count), microbatch_size at a time, so
+// rank_count must be a multiple of microbatch_size. A resumed run sets first_sample to the number of samples that are
+// done; G may differ from what it was.
 struct SampleSlice {
   int64_t samples_per_step = 1;
   int64_t rank_begin = 0;
   int64_t rank_count = 1;
   int64_t microbatch_size = 1;
-  int64_t first_step = 0;
+  int64_t first_sample = 0;
 };
 
 class Pipeline;

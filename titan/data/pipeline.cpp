@@ -45,7 +45,7 @@ Pipeline::Pipeline(std::vector<DatasetFile> files, TextDatasetOptions dataset, S
       tokenizer_(std::move(tokenizer)),
       max_ready_rows_(rows_to_hold(dataset_, slice_)),
       packer_(dataset_.seq_len, slice_),
-      resuming_(slice_.first_step > 0) {
+      resuming_(slice_.first_sample > 0) {
   for (int64_t i = 0; i < dataset_.num_threads; ++i) {
     threads_.emplace_back([this](std::stop_token stop) { work(std::move(stop)); });
   }

@@ -95,7 +95,7 @@ class Pipeline {
   bool finished_ = false;  // kEnd or kError is queued
   int64_t epoch_ = 0;      // of what is committed next
   int64_t num_epoch_tokens_ = 0;
-  bool resuming_;  // the first sample of first_step has not come
+  bool resuming_;  // slice_.first_sample has not come
 
   int64_t num_skipped_lines_ = 0;
 

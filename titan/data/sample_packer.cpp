@@ -9,9 +9,9 @@ namespace titan::data {
 SamplePacker::SamplePacker(int64_t seq_len, SampleSlice slice) : slice_(slice), row_size_(seq_len + 1) {}
 
 bool SamplePacker::is_mine(int64_t sample) const {
-  const int64_t in_step = sample % slice_.samples_per_step;
-  return sample >= slice_.first_step * slice_.samples_per_step && in_step >= slice_.rank_begin &&
-         in_step < slice_.rank_begin + slice_.rank_count;
+  if (sample < slice_.first_sample) return false;
+  const int64_t in_step = (sample - slice_.first_sample) % slice_.samples_per_step;
+  return in_step >= slice_.rank_begin && in_step < slice_.rank_begin + slice_.rank_count;
 }
 
 void SamplePacker::add(std::span<const int32_t> tokens, std::vector<Row>& rows) {
@@ -32,7 +32,7 @@ void SamplePacker::add(std::span<const int32_t> tokens, std::vector<Row>& rows) 
 }
 
 int64_t SamplePacker::num_tokens_to_skip() const {
-  return std::max<int64_t>(0, slice_.first_step * slice_.samples_per_step * row_size_ - position_);
+  return std::max<int64_t>(0, slice_.first_sample * row_size_ - position_);
 }
 
 void SamplePacker::skip(int64_t num_tokens) {
@@ -41,8 +41,9 @@ void SamplePacker::skip(int64_t num_tokens) {
 }
 
 int64_t SamplePacker::num_missing_rows() const {
-  const int64_t in_last_step = num_samples() % slice_.samples_per_step;
-  if (in_last_step == 0 || num_tokens_to_skip() > 0) return 0;
+  if (num_tokens_to_skip() > 0) return 0;
+  const int64_t in_last_step = (num_samples() - slice_.first_sample) % slice_.samples_per_step;
+  if (in_last_step == 0) return 0;
   return slice_.rank_count - std::clamp<int64_t>(in_last_step - slice_.rank_begin, 0, slice_.rank_count);
 }
 

@@ -20,7 +20,7 @@ class SamplePacker {
   // The stream goes on with `tokens`; appends to `rows` what samples of this rank they complete.
   void add(std::span<const int32_t> tokens, std::vector<Row>& rows);
 
-  // How many tokens lie between here and the first sample of slice.first_step: tokens that are not looked at.
+  // How many tokens lie between here and slice.first_sample: tokens that are not looked at.
   int64_t num_tokens_to_skip() const;
 
   // As add() with that many tokens, of which none is looked at: num_tokens <= num_tokens_to_skip().

@@ -341,7 +341,7 @@ TEST_F(DataLoaderTest, GoesAwayWithoutBeingReadFromOrToTheEnd) {
       TextDatasetOptions options = dataset(path);
       options.num_threads = 1 + i % 3;
       options.shuffle = i % 2 == 0;
-      DataLoader loader(options, {.first_step = i % 5 == 0 ? 100'000 : 0}, encode_bytes);
+      DataLoader loader(options, {.first_sample = i % 5 == 0 ? 100'000 : 0}, encode_bytes);
       if (i % 4 > 0 && i % 5 > 0) read_rows(loader, i);
     }
   });

@@ -1,4 +1,4 @@
-// Resuming: a loader that starts at step k must go on exactly where one that started at 0 would be.
+// Resuming: a loader that starts at sample k must go on exactly where one that started at 0 would be.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -22,7 +22,7 @@ struct Case {
 class Resume : public testing::TestWithParam<Case> {};
 
 // 50 documents are about 60 samples, 20 steps: the starts lie in epochs 0 to 5, some where an epoch begins.
-TEST_P(Resume, AtAnyStepContinuesBitForBit) {
+TEST_P(Resume, AtAnySampleContinuesBitForBit) {
   const TemporaryFolder folder;
   const std::string lines = json_lines(some_documents(50));
   const auto path = GetParam().packed ? folder.write("a.jsonl.gz", gzipped(lines)) : folder.write("a.jsonl", lines);
@@ -34,12 +34,12 @@ TEST_P(Resume, AtAnyStepContinuesBitForBit) {
   SampleSlice slice{.samples_per_step = kSamplesPerStep, .rank_count = kSamplesPerStep, .microbatch_size = 1};
   DataLoader from_start(dataset, slice, encode_bytes);
   const Rows all = read_rows(from_start, 120 * kSamplesPerStep);
-  for (const int64_t first_step : {1, 2, 7, 18, 19, 20, 21, 22, 40, 63, 100, 117}) {
-    slice.first_step = first_step;
+  for (const int64_t first_sample : {1, 3, 6, 20, 54, 57, 58, 60, 63, 66, 121, 189, 300, 351}) {
+    slice.first_sample = first_sample;
     DataLoader resumed(dataset, slice, encode_bytes);
     const Rows rest = read_rows(resumed, 3 * kSamplesPerStep);
-    const auto begin = all.begin() + first_step * kSamplesPerStep;
-    EXPECT_EQ(rest, Rows(begin, begin + 3 * kSamplesPerStep)) << first_step;
+    const auto begin = all.begin() + first_sample;
+    EXPECT_EQ(rest, Rows(begin, begin + 3 * kSamplesPerStep)) << first_sample;
   }
 }
 
@@ -57,7 +57,7 @@ TEST(ResumePosition, AtAnotherDataParallelDegreeReadsTheSameSamples) {
   for (const int64_t rank : {0, 1}) {
     DataLoader loader(
         dataset,
-        {.samples_per_step = 4, .rank_begin = 2 * rank, .rank_count = 2, .microbatch_size = 2, .first_step = 30},
+        {.samples_per_step = 4, .rank_begin = 2 * rank, .rank_count = 2, .microbatch_size = 2, .first_sample = 120},
         encode_bytes);
     EXPECT_EQ(read_rows(loader, 1), Rows(expected.begin() + 120 + 2 * rank, expected.begin() + 122 + 2 * rank));
   }
@@ -73,7 +73,7 @@ TEST(ResumePosition, FarAwayCostsTwoEpochsOfTokenizing) {
   std::atomic<int64_t> num_documents = 0;
   // A sample of epoch 999 + about two thirds, found by hand: sample k begins with token k (seq_len + 1).
   const int64_t sample = (999 * epoch_tokens + 2 * epoch_tokens / 3) / (kSeqLen + 1);
-  DataLoader loader(dataset, {.first_step = sample}, [&](std::string_view document) {
+  DataLoader loader(dataset, {.first_sample = sample}, [&](std::string_view document) {
     ++num_documents;
     return encode_bytes(document);
   });
@@ -90,7 +90,7 @@ TEST(ResumePosition, SaysWhereItContinues) {
       .path = folder.write("a.txt", std::string(15, 'a')), .seq_len = kSeqLen, .name = "test"};
   testing::internal::CaptureStdout();
   {
-    DataLoader loader(dataset, {.samples_per_step = 2, .first_step = 20}, encode_bytes);
+    DataLoader loader(dataset, {.samples_per_step = 2, .first_sample = 40}, encode_bytes);
     read_rows(loader, 1);
   }
   const std::string output = testing::internal::GetCapturedStdout();

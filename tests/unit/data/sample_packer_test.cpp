@@ -44,8 +44,8 @@ TEST(SamplePacker, KeepsTheRanksPartOfEachStep) {
   EXPECT_EQ(first_tokens(rows), (std::vector<int32_t>{8, 12, 28, 32}));
 }
 
-TEST(SamplePacker, ResumedRanksSkipToTheirFirstStep) {
-  SamplePacker packer(3, {.samples_per_step = 5, .rank_begin = 2, .rank_count = 2, .first_step = 1});
+TEST(SamplePacker, ResumedRanksSkipToTheirFirstSample) {
+  SamplePacker packer(3, {.samples_per_step = 5, .rank_begin = 2, .rank_count = 2, .first_sample = 5});
   EXPECT_EQ(packer.num_tokens_to_skip(), 20);
   packer.skip(18);
   EXPECT_EQ(packer.num_tokens_to_skip(), 2);
