@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <set>
 
@@ -123,6 +125,20 @@ TEST(BpeTrainer, WhatItWritesLoadsAndGivesTextsBack) {
   const std::vector<int32_t> document = tokenizer.encode_document("a<|end_of_text|>");
   EXPECT_EQ(document, (std::vector<int32_t>{498, 'a', 499, 499}));
   EXPECT_EQ(tokenizer.decode(document, /*skip_special_tokens=*/true), "a");
+}
+
+// The command in assets/tokenizer/README.md. Where the corpus changes, run it again.
+TEST(BpeTrainer, ShippedTokenizerIsWhatItsCommandMakes) {
+  BpeTrainer trainer({.vocab_size = 2048});
+  std::ifstream corpus(TITAN_SOURCE_DIR "/assets/corpus/train.jsonl");
+  for (std::string line; std::getline(corpus, line);)
+    trainer.add(nlohmann::json::parse(line)["text"].get<std::string>());
+  const TemporaryFolder folder;
+  write_tokenizer(trainer.train(), folder.path());
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
+    EXPECT_EQ(read_file(folder.path() / name),
+              read_file(std::filesystem::path(TITAN_SOURCE_DIR "/assets/tokenizer") / name));
+  }
 }
 
 TEST(BpeTrainer, ShippedTokenizerHasTheSizeDebugmodelTakes) {
