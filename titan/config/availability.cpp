@@ -43,16 +43,26 @@ std::string advice(const Field& field, const Field& by_default) {
   return value ? fmt::format("leave it at {}", *value) : "leave it out";
 }
 
+// TorchTitan shards over the ranks that are left by default (-1). Until that is there, they hold copies.
+void replicate_instead_of_sharding(Parallelism& p, int64_t world_size, std::vector<std::string>& notes) {
+  const int64_t others = p.data_parallel_replicate_degree * p.tensor_parallel_degree * p.pipeline_parallel_degree *
+                         p.context_parallel_degree;
+  if (p.data_parallel_shard_degree != -1 || others < 1 || world_size % others != 0 || world_size == others) return;
+  notes.push_back(fmt::format(
+      "parallelism.data_parallel_shard_degree: -1 would shard over {} ranks, which is not available yet; falls back to "
+      "data_parallel_replicate_degree = {}",
+      world_size / others, p.data_parallel_replicate_degree * (world_size / others)));
+  p.data_parallel_replicate_degree *= world_size / others;
+  p.data_parallel_shard_degree = 1;
+}
+
 }  // namespace
 
 void settle_on_available(JobConfig& config, int64_t world_size, Problems& problems, std::vector<std::string>& notes) {
   JobConfig torchtitan;
   const std::vector<Field> defaults = fields_of(torchtitan);
   const std::vector<Field> fields = fields_of(config);
-  if (world_size > 1) {
-    problems.add(
-        fmt::format("world size: {} ranks are not available yet, only 1; set NGPU=1 (WORLD_SIZE=1)", world_size));
-  }
+  replicate_instead_of_sharding(config.parallelism, world_size, notes);
   for (size_t i = 0; i < fields.size(); ++i) {
     const Field& field = fields[i];
     const Attributes& attributes = field.attributes;

@@ -92,6 +92,21 @@ void check_degrees(const Parallelism& p, int64_t world_size, Problems& problems)
   }
 }
 
+// "1, 2, 4 or 8"; of many divisors the first few.
+std::string divisors_of(int64_t number) {
+  constexpr size_t kMostShown = 8;
+  std::vector<int64_t> divisors;
+  for (int64_t i = 1; i <= number && divisors.size() <= kMostShown; ++i) {
+    if (number % i == 0) divisors.push_back(i);
+  }
+  std::string text;
+  for (size_t i = 0; i < std::min(divisors.size(), kMostShown); ++i) {
+    const bool is_last = i + 1 == divisors.size();
+    text += fmt::format("{}{}", i == 0 ? "" : is_last ? " or " : ", ", divisors[i]);
+  }
+  return divisors.size() > kMostShown ? text + " ..." : text;
+}
+
 void check_batches(const JobConfig& config, int64_t world_size, Problems& problems) {
   const Training& t = config.training;
   const Parallelism& p = config.parallelism;
@@ -118,16 +133,6 @@ void check_batches(const JobConfig& config, int64_t world_size, Problems& proble
   if (p.context_parallel_degree > 1 && t.seq_len >= 1 && t.seq_len % pieces != 0) {
     problems.add(fmt::format("training.seq_len: must be a multiple of {} for context_parallel_degree {}, got {}",
                              pieces, p.context_parallel_degree, t.seq_len));
-  }
-}
-
-void check_schedule(const JobConfig& config, Problems& problems, std::vector<std::string>& notes) {
-  const LRScheduler& s = config.lr_scheduler;
-  const int64_t total = s.total_steps.value_or(config.training.steps);
-  if (total < 1 || s.warmup_steps < 0) return;  // said already
-  if (s.warmup_steps > total) {
-    notes.push_back(fmt::format("lr_scheduler.warmup_steps: {} is more than the {} steps there are; {} are used",
-                                s.warmup_steps, total, total));
   }
 }
 
@@ -218,11 +223,27 @@ void check(const JobConfig& config, int64_t world_size, Problems& problems, std:
   check_ranges(config, problems);
   check_degrees(config.parallelism, world_size, problems);
   check_batches(config, world_size, problems);
-  check_schedule(config, problems, notes);
   check_activation_checkpoint(config.activation_checkpoint, problems);
   check_checkpoint(config.checkpoint, problems, notes);
   check_data_loader(config.training.dataloader, "training", problems);
   check_data_loader(config.validation.dataloader, "validation", problems);
+}
+
+void check_degrees_against_model(const JobConfig& config, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads,
+                                 Problems& problems) {
+  const int64_t tp = config.parallelism.tensor_parallel_degree;
+  const auto divides = [&](std::string_view name, int64_t heads) {
+    if (tp < 1 || heads < 1 || heads % tp == 0) return true;
+    problems.add(fmt::format("parallelism.tensor_parallel_degree: must divide {} ({}), got {}; use {}", name, heads, tp,
+                             divisors_of(heads)));
+    return false;
+  };
+  if (divides("num_kv_heads", n_kv_heads)) divides("num_heads", n_heads);
+  const int64_t pp = config.parallelism.pipeline_parallel_degree;
+  if (n_layers >= 1 && pp > n_layers) {
+    problems.add(
+        fmt::format("parallelism.pipeline_parallel_degree: must be at most num_layers ({}), got {}", n_layers, pp));
+  }
 }
 
 void check_files(const JobConfig& config, Problems& problems) {

@@ -12,8 +12,13 @@
 namespace titan::config {
 
 // Adds a line for every key that is out of range or contradicts others on `world_size` ranks. `notes` gets a line for
-// what is legal but will be adjusted or has no effect (warm-up over the steps).
+// what is legal but has no effect. Where warm-up and decay do not fit the steps, optim::LrSchedule shortens them and
+// says so.
 void check(const JobConfig& config, int64_t world_size, Problems& problems, std::vector<std::string>& notes);
+
+// Adds a line for every degree that does not fit a model of these sizes. The model calls it: sizes are its own.
+void check_degrees_against_model(const JobConfig& config, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads,
+                                 Problems& problems);
 
 // Adds a line for every file or folder that the job reads and that is not there, relative to the current directory.
 void check_files(const JobConfig& config, Problems& problems);

@@ -17,7 +17,7 @@ void visit_fields(Parallelism& s, Visitor&& field) {
   const Attributes of_ep = not_yet() | part_of("parallelism.expert_parallel_degree");
 
   field("data_parallel_replicate_degree", s.data_parallel_replicate_degree,
-        "Copies of the weights (DDP; with sharding besides, HSDP).", degree);
+        "Copies of the weights (DDP; with sharding besides, HSDP).", within(1, kMaxDegree));
   field("data_parallel_shard_degree", s.data_parallel_shard_degree,
         "Ranks over which weights are sharded (FSDP); -1: all that the other degrees leave.",
         degree | special(-1) | neutral(1));
@@ -186,9 +186,9 @@ void visit_fields(Quantize& s, Visitor&& field) {
 template <class Visitor>
 void visit_fields(Comm& s, Visitor&& field) {
   field("init_timeout_seconds", s.init_timeout_seconds, "How long a collective may take until the first step is done.",
-        within(1, kMaxDegree) | accepted());
+        within(1, kMaxDegree));
   field("train_timeout_seconds", s.train_timeout_seconds, "How long a collective may take after the first step.",
-        within(1, kMaxDegree) | accepted());
+        within(1, kMaxDegree));
   field("trace_buf_size", s.trace_buf_size, "Collectives that the flight recorder remembers; 0: it is off.",
         at_least(0) | accepted());
   field("save_traces_folder", s.save_traces_folder, "Folder of the flight recorder's dumps, under job.dump_folder.",
@@ -196,7 +196,7 @@ void visit_fields(Comm& s, Visitor&& field) {
   field("save_traces_file_prefix", s.save_traces_file_prefix, "How the dumps' names begin; the rank follows.",
         accepted());
   field("mode", s.mode, "Real communication, none (dry run), or all ranks simulated by one process.",
-        one_of({"default", "fake_backend", "local_tensor"}) | not_yet() | works_with({"default"}));
+        one_of({"default", "fake_backend", "local_tensor"}) | not_yet() | works_with({"default", "fake_backend"}));
   field("cpu_backend", s.cpu_backend, "What ranks on CPUs talk through: shared memory, Gloo, or whichever fits.",
         one_of({"auto", "shm", "gloo"}) | accepted() | ours());
 }

@@ -119,7 +119,7 @@ TEST(Availability, WhatChangesNumbersLayoutOrMemoryIsRefusedByName) {
             "fused\n");
   for (const char* toml : {"[model]\nconverters = ['float8']\n", "[profiling]\nenable_profiling = true\n",
                            "[metrics]\nenable_wandb = true\n", "[training]\nenable_cpu_offload = true\n",
-                           "[fault_tolerance]\nenable = true\n", "[comm]\nmode = 'fake_backend'\n",
+                           "[fault_tolerance]\nenable = true\n", "[comm]\nmode = 'local_tensor'\n",
                            "[parallelism]\ndata_parallel_shard_degree = 2\n", "[model]\nname = 'qwen3'\n",
                            "[optimizer]\nearly_step_in_backward = true\n"}) {
     EXPECT_NE(problems(toml).find("is not available yet"), std::string::npos) << toml;
@@ -129,14 +129,14 @@ TEST(Availability, WhatChangesNumbersLayoutOrMemoryIsRefusedByName) {
 TEST(Availability, SpeedIsAcceptedWithOneLine) {
   const Settled settled = settle(
       "[compile]\nenable = true\nbackend = 'eager'\n[training]\ngc_freq = 10\n[training.dataloader]\nnum_workers = 2\n"
-      "[activation_checkpoint]\nmode = 'none'\n[comm]\ntrain_timeout_seconds = 300\n");
+      "[activation_checkpoint]\nmode = 'none'\n[comm]\ntrace_buf_size = 300\n");
   EXPECT_EQ(settled.problems, "");
   EXPECT_EQ(settled.notes,
             "training.gc_freq: 10 is accepted, but has no effect yet\n"
             "training.dataloader.num_workers: 2 is accepted, but has no effect yet\n"
             "compile.enable: true is accepted, but has no effect yet\n"
             "compile.backend: \"eager\" is accepted, but has no effect yet\n"
-            "comm.train_timeout_seconds: 300 is accepted, but has no effect yet\n");
+            "comm.trace_buf_size: 300 is accepted, but has no effect yet\n");
 }
 
 TEST(Availability, DegreesOfOneAskForNothing) {
@@ -147,9 +147,21 @@ TEST(Availability, PartsOfWhatIsOffAskForNothing) {
   EXPECT_EQ(settle("[parallelism]\npipeline_parallel_schedule = 'GPipe'\ndisable_loss_parallel = true\n").problems, "");
 }
 
-TEST(Availability, SeveralRanksAreRefused) {
-  const Settled settled = settle(JobConfig{}, 2);
-  EXPECT_EQ(settled.problems, "world size: 2 ranks are not available yet, only 1; set NGPU=1 (WORLD_SIZE=1)\n");
+TEST(Availability, RanksThatWouldShardReplicate) {
+  const Settled settled = settle(JobConfig{}, 4);
+  EXPECT_EQ(settled.problems, "");
+  EXPECT_EQ(settled.config.parallelism.data_parallel_replicate_degree, 4);
+  EXPECT_EQ(settled.config.parallelism.data_parallel_shard_degree, 1);
+  EXPECT_NE(settled.notes.find("parallelism.data_parallel_shard_degree: -1 would shard over 4 ranks"),
+            std::string::npos)
+      << settled.notes;
+}
+
+TEST(Availability, ShardingThatIsAskedForIsRefused) {
+  JobConfig config;
+  config.parallelism.data_parallel_shard_degree = 2;
+  EXPECT_EQ(settle(config, 2).problems,
+            "parallelism.data_parallel_shard_degree: 2 is not available yet; leave it at -1\n");
 }
 
 TEST(Availability, RangesAreNotReportedTwice) {

@@ -117,16 +117,42 @@ TEST(Check, ContradictionsAreNamed) {
   EXPECT_NE(problems_of(config, 2).find("parallelism.pipeline_parallel_microbatch_size: "), std::string::npos);
 }
 
-TEST(Check, WarmupOverTheStepsIsANoteNotAProblem) {
+std::string misfits(int64_t tp, int64_t pp, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads) {
+  JobConfig config;
+  config.parallelism.tensor_parallel_degree = tp;
+  config.parallelism.pipeline_parallel_degree = pp;
+  Problems problems;
+  check_degrees_against_model(config, n_layers, n_heads, n_kv_heads, problems);
+  return joined(problems.lines());
+}
+
+TEST(Check, DegreesMustFitTheModel) {
+  EXPECT_EQ(misfits(8, 6, 6, 32, 8), "");
+  EXPECT_EQ(misfits(3, 1, 6, 32, 8),
+            "parallelism.tensor_parallel_degree: must divide num_kv_heads (8), got 3; use 1, 2, 4 or 8\n");
+  EXPECT_EQ(misfits(3, 1, 6, 5, 3),
+            "parallelism.tensor_parallel_degree: must divide num_heads (5), got 3; use 1 or 5\n");
+  EXPECT_EQ(
+      misfits(7, 1, 6, 720, 720),
+      "parallelism.tensor_parallel_degree: must divide num_kv_heads (720), got 7; use 1, 2, 3, 4, 5, 6, 8, 9 ...\n");
+  EXPECT_EQ(misfits(1, 7, 6, 32, 8), "parallelism.pipeline_parallel_degree: must be at most num_layers (6), got 7\n");
+  EXPECT_EQ(misfits(0, 1, 0, 0, 0), "");  // said already
+}
+
+TEST(Check, WarmupOverTheStepsIsNoProblem) {
   JobConfig config;
   config.training.steps = 10;
+  EXPECT_EQ(problems_of(config, 1), "");
+}
+
+TEST(Check, InitialCheckpointWithoutCheckpointsIsNoted) {
+  JobConfig config;
+  config.checkpoint.initial_load_path = "x";
   Problems problems;
   std::vector<std::string> notes;
   check(config, 1, problems, notes);
-  EXPECT_TRUE(problems.empty());
-  ASSERT_EQ(notes.size(), 1u);
-  EXPECT_NE(notes[0].find("lr_scheduler.warmup_steps: 200"), std::string::npos);
-  config.lr_scheduler.total_steps = 200;  // decoupled from the steps of this run
+  EXPECT_EQ(joined(notes), "checkpoint.initial_load_path: without effect, since checkpoint.enable is false\n");
+  config.checkpoint.enable = true;
   notes.clear();
   check(config, 1, problems, notes);
   EXPECT_TRUE(notes.empty());
