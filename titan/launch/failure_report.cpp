@@ -12,11 +12,12 @@
 namespace titan::launch {
 namespace {
 
-// What Gloo, NCCL, c10d's store and sockets say when another rank has gone or does not come.
+// What distributed::World, and below it Gloo, NCCL, c10d's store and sockets say when another rank has gone or does not
+// come.
 bool is_absence_of_another(std::string_view error) {
-  constexpr std::array<std::string_view, 9> kSigns{"closed by peer", "reset by peer",  "Connection refused",
-                                                   "Broken pipe",    "imed out",       "imeout",
-                                                   "Socket closed",  "failed to recv", "sendBytes"};
+  constexpr std::array<std::string_view, 12> kSigns{
+      " waited for ", " did not come ", "stopped or gone", "closed by peer", "reset by peer",  "Connection refused",
+      "Broken pipe",  "imed out",       "imeout",          "Socket closed",  "failed to recv", "sendBytes"};
   return std::any_of(kSigns.begin(), kSigns.end(),
                      [&](std::string_view sign) { return error.find(sign) != std::string_view::npos; });
 }

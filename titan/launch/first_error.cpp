@@ -27,8 +27,9 @@ bool is_decoration(std::string_view line) {
 bool speaks_of_error(std::string_view line) {
   std::string lower(line.substr(0, kMaxLength));
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  constexpr std::array<std::string_view, 10> kWords{"error", "exception", "what():",  "fatal",  "fail",
-                                                    "abort", "assert",    "expected", "cannot", "titan train: "};
+  constexpr std::array<std::string_view, 12> kWords{"error",  "exception", "what():", "fatal",
+                                                    "fail",   "abort",     "assert",  "expected",
+                                                    "cannot", " must ",    ", got ",  "titan train: "};
   return std::any_of(kWords.begin(), kWords.end(),
                      [&](std::string_view word) { return lower.find(word) != std::string::npos; });
 }

@@ -30,8 +30,9 @@ struct LaunchOptions {
   // Added to the environment of every rank; wins over what the launcher sets.
   std::vector<std::pair<std::string, std::string>> environment;
 
-  // After a rank failed, how long the others get to say what they know, and then to obey SIGTERM; then SIGKILL.
-  std::chrono::milliseconds time_to_fail{2000};
+  // After a rank failed, how long the others get to find out and say what they know (distributed::Heartbeat::blame
+  // takes up to 4 s), and then to obey SIGTERM; then SIGKILL. 10 s in all are promised to users.
+  std::chrono::milliseconds time_to_fail{5000};
   std::chrono::milliseconds time_to_terminate{3000};
 
   int stdout_fd = STDOUT_FILENO;  // where the ranks' stdout is shown
