@@ -68,7 +68,8 @@ class DeviceMesh {
   };
   DeviceMesh() = default;
   const Line& line(std::string_view axis) const;
-  std::vector<int64_t> ranks_along(const std::vector<Extent>& extents) const;
+  std::vector<Line> lines_in_order(const std::vector<std::string>& names) const;
+  std::vector<int64_t> ranks_along(const std::vector<Line>& lines) const;
 
   std::shared_ptr<World> world_;
   std::vector<Line> axes_, views_;

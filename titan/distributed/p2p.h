@@ -20,7 +20,7 @@ struct Message {
 // Starts them all, in any order that suits the backend; so a ring in which everybody sends and receives does not
 // block. Between two ranks messages arrive in the order in which they were listed. The results are the messages'
 // tensors. Both sides must list messages that fit; an empty tensor is a message too.
-PendingTensors exchange(std::vector<Message> messages, const ProcessGroup& group);
+PendingTensors exchange(std::vector<Message> messages, ProcessGroup& group);
 
 Message send(at::Tensor tensor, int64_t peer);
 Message receive(at::Tensor tensor, int64_t peer);

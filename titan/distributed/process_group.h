@@ -12,21 +12,20 @@
 
 namespace c10d {
 class Backend;
-class ProcessGroup;
-class Store;
-}  // namespace c10d
+}
 
 namespace titan::distributed {
 
 class Heartbeat;
 
-class ProcessGroup {
+// Owned by shared_ptr. Used by one thread at a time.
+class ProcessGroup : public std::enable_shared_from_this<ProcessGroup> {
  public:
   // Of `ranks` (of the job, ascending), where this one is the `rank`-th. `backend` is null for a group of one, which
   // needs none: its collectives do nothing. `heartbeat`, which may be null, is asked who fell silent when an
   // operation fails.
-  ProcessGroup(std::vector<int64_t> ranks, int64_t rank, c10::intrusive_ptr<c10d::Store> store,
-               c10::intrusive_ptr<c10d::Backend> backend, std::shared_ptr<Heartbeat> heartbeat);
+  ProcessGroup(std::vector<int64_t> ranks, int64_t rank, c10::intrusive_ptr<c10d::Backend> backend,
+               std::chrono::milliseconds timeout, std::shared_ptr<Heartbeat> heartbeat);
   ~ProcessGroup();
   ProcessGroup(const ProcessGroup&) = delete;
   ProcessGroup& operator=(const ProcessGroup&) = delete;
@@ -36,33 +35,41 @@ class ProcessGroup {
   // This rank's index in ranks().
   int64_t rank() const { return rank_; }
   int64_t size() const { return static_cast<int64_t>(ranks_.size()); }
-  // "ranks 0, 2, 4, 6": one name per set of ranks.
+  // "ranks 0, 2, 4, 6".
   const std::string& name() const { return name_; }
 
   // Null for a group of one.
-  c10d::ProcessGroup* c10d() const { return c10d_.get(); }
   c10d::Backend* backend() const { return backend_.get(); }
+  // May be null.
   Heartbeat* heartbeat() const { return heartbeat_.get(); }
 
   // How long each later operation may take.
   void set_timeout(std::chrono::milliseconds timeout);
   std::chrono::milliseconds timeout() const { return timeout_; }
 
-  // Forgets the connections without closing them, since closing waits for operations under way: for a job that
-  // has failed.
+  // Numbers for the next collective, and for the next message to and from `peer`: equal on all ranks that take part.
+  int64_t next_operation() { return num_operations_++; }
+  int next_send(int64_t peer) { return num_sent_[static_cast<size_t>(peer)]++ & kLargestTag; }
+  int next_receive(int64_t peer) { return num_received_[static_cast<size_t>(peer)]++ & kLargestTag; }
+
+  // Leaves the connections as they are until the process ends, since closing them waits for what is under way: for a
+  // job that has failed. The group is of no use afterwards.
   void abandon();
 
  private:
+  static constexpr int64_t kLargestTag = 0x7fffffff;
+
   std::vector<int64_t> ranks_;
   int64_t rank_;
   std::string name_;
-  std::chrono::milliseconds timeout_{};
   c10::intrusive_ptr<c10d::Backend> backend_;
-  c10::intrusive_ptr<c10d::ProcessGroup> c10d_;
+  std::chrono::milliseconds timeout_;
   std::shared_ptr<Heartbeat> heartbeat_;
+  int64_t num_operations_ = 0;
+  std::vector<int64_t> num_sent_, num_received_;
 };
 
-// "ranks 0, 2, 4, 6", "ranks 0-7"; of many that follow no pattern, the first few and their number.
+// "rank 3", "ranks 0-7", "ranks 0, 2, 4, 6"; of many, the first few, the last and their number.
 std::string name_of_ranks(const std::vector<int64_t>& ranks);
 
 }  // namespace titan::distributed

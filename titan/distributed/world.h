@@ -23,6 +23,8 @@ struct WorldOptions {
   std::chrono::milliseconds init_timeout = std::chrono::minutes(5);  // comm.init_timeout_seconds
 };
 
+class Heartbeat;
+
 class World {
  public:
   // Collective: returns once all ranks are there. Throws one line: c10::ValueError if MASTER_ADDR, MASTER_PORT, RANK
@@ -33,8 +35,8 @@ class World {
   // The same on a store that is there already; ranks that are threads share a c10d::HashStore.
   World(RankInfo info, c10::intrusive_ptr<c10d::Store> store, WorldOptions options);
 
-  // Says goodbye to the others. Rank 0 stays until they have done so too, since it serves the store; but while an
-  // exception flies, nobody waits and the others learn that this rank failed.
+  // Says goodbye to the others; while an exception flies, that this rank failed. Whoever serves the store waits for
+  // the goodbyes of all, in a failure a few seconds at most. In a failure connections stay open until the process ends.
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
@@ -59,7 +61,7 @@ class World {
   void set_timeout(std::chrono::milliseconds timeout);
 
  private:
-  void join(const c10::intrusive_ptr<c10d::Store>& store);
+  void join(std::chrono::milliseconds timeout);
 
   RankInfo info_;
   WorldOptions options_;

@@ -1,0 +1,44 @@
+#include "titan/distributed/process_group.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+
+#include "titan/distributed/heartbeat.h"
+
+namespace titan::distributed {
+
+ProcessGroup::ProcessGroup(std::vector<int64_t> ranks, int64_t rank, c10::intrusive_ptr<c10d::Backend> backend,
+                           std::chrono::milliseconds timeout, std::shared_ptr<Heartbeat> heartbeat)
+    : ranks_(std::move(ranks)),
+      rank_(rank),
+      name_(name_of_ranks(ranks_)),
+      backend_(std::move(backend)),
+      timeout_(timeout),
+      heartbeat_(std::move(heartbeat)),
+      num_sent_(ranks_.size()),
+      num_received_(ranks_.size()) {}
+
+ProcessGroup::~ProcessGroup() = default;
+
+void ProcessGroup::set_timeout(std::chrono::milliseconds timeout) {
+  timeout_ = timeout;
+  if (backend_) backend_->setTimeout(timeout);
+}
+
+void ProcessGroup::abandon() { backend_.release(); }
+
+std::string name_of_ranks(const std::vector<int64_t>& ranks) {
+  constexpr size_t kMostShown = 16;
+  if (ranks.size() == 1) return fmt::format("rank {}", ranks.front());
+  const auto size = static_cast<int64_t>(ranks.size());
+  if (size > 2 && ranks.back() - ranks.front() == size - 1) {
+    return fmt::format("ranks {}-{}", ranks.front(), ranks.back());
+  }
+  if (ranks.size() <= kMostShown) return fmt::format("ranks {}", fmt::join(ranks, ", "));
+  return fmt::format("ranks {}, ..., {} ({} of them)", fmt::join(ranks.begin(), ranks.begin() + 4, ", "), ranks.back(),
+                     size);
+}
+
+}  // namespace titan::distributed

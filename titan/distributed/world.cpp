@@ -1,0 +1,126 @@
+#include "titan/distributed/world.h"
+
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <exception>
+#include <numeric>
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+
+#include "titan/distributed/heartbeat.h"
+#include "titan/distributed/rendezvous.h"
+
+namespace titan::distributed {
+namespace {
+
+constexpr std::string_view kFake = "fake";
+
+// A store takes some ten thousand writes a second, so that of a large job hears from each rank less often.
+HeartbeatOptions heartbeat_options(int64_t world_size) {
+  HeartbeatOptions options;
+  options.interval *= 1 + world_size / 1000;
+  options.silent_after *= 1 + world_size / 1000;
+  return options;
+}
+
+// Short for any number of ranks: it is part of every key that a backend makes.
+std::string group_key(const std::vector<int64_t>& ranks) {
+  constexpr size_t kMostSpelled = 16;
+  if (ranks.size() <= kMostSpelled) return fmt::format("group/{}", fmt::join(ranks, ","));
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const int64_t rank : ranks) hash = (hash ^ static_cast<uint64_t>(rank)) * 0x100000001b3;
+  return fmt::format("group/{}-{}-{}-{:016x}", ranks.front(), ranks.back(), ranks.size(), hash);
+}
+
+}  // namespace
+
+World::World(RankInfo info, WorldOptions options)
+    : info_(std::move(info)), options_(std::move(options)), timeout_(options_.init_timeout) {
+  if (!options_.make_backend) options_.make_backend = backend_factory(options_.backend);
+  if (info_.world_size == 1 || options_.backend == kFake) {
+    store_ = c10::make_intrusive<c10d::HashStore>();
+    return;
+  }
+  const auto start = std::chrono::steady_clock::now();
+  store_ = open_store(info_, timeout_);
+  join(std::chrono::duration_cast<std::chrono::milliseconds>(start + timeout_ - std::chrono::steady_clock::now()));
+}
+
+World::World(RankInfo info, c10::intrusive_ptr<c10d::Store> store, WorldOptions options)
+    : info_(std::move(info)), options_(std::move(options)), timeout_(options_.init_timeout), store_(std::move(store)) {
+  if (!options_.make_backend) options_.make_backend = backend_factory(options_.backend);
+  if (info_.world_size > 1 && options_.backend != kFake) join(timeout_);
+}
+
+void World::join(std::chrono::milliseconds timeout) {
+  store_->setTimeout(options_.init_timeout);
+  local_address_ = roll_call(*store_, info_, timeout);
+  // A connection of its own, so that it goes on while this one waits.
+  heartbeat_ =
+      std::make_shared<Heartbeat>(store_->clone(), info_.rank, info_.world_size,
+                                  info_.agent_hosts_store ? "torchrun's agent at " + info_.master_addr : "rank 0",
+                                  heartbeat_options(info_.world_size));
+}
+
+World::~World() {
+  const bool failing = std::uncaught_exceptions() > 0;
+  if (heartbeat_) {
+    heartbeat_->say_goodbye(failing ? Heartbeat::Ending::kFailed : Heartbeat::Ending::kDone);
+    // In a failure the others need the store only to find its reason.
+    const auto patience = failing ? 2 * heartbeat_options(size()).silent_after : timeout_;
+    if (serves_store(info_)) heartbeat_->wait_for_others(patience);
+  }
+  for (const auto& [ranks, group] : groups_) {
+    if (failing) group->abandon();
+  }
+}
+
+std::shared_ptr<ProcessGroup> World::group(std::vector<int64_t> ranks) {
+  std::sort(ranks.begin(), ranks.end());
+  const auto known = groups_.find(ranks);
+  if (known != groups_.end()) return known->second;
+
+  TORCH_CHECK_VALUE(!ranks.empty() && ranks.front() >= 0 && ranks.back() < size() &&
+                        std::adjacent_find(ranks.begin(), ranks.end()) == ranks.end(),
+                    "World::group: expected different ranks from 0 to ", size() - 1, ", got [",
+                    fmt::to_string(fmt::join(ranks, ", ")), "]");
+  const auto own = std::lower_bound(ranks.begin(), ranks.end(), rank());
+  TORCH_CHECK_VALUE(own != ranks.end() && *own == rank(), "World::group: expected a group of this rank (", rank(),
+                    ") among others, got ", name_of_ranks(ranks));
+  BackendRequest request;
+  request.rank = own - ranks.begin();
+  request.size = static_cast<int64_t>(ranks.size());
+  request.timeout = timeout_;
+  request.local_address = local_address_;
+  c10::intrusive_ptr<c10d::Backend> backend;
+  if (request.size > 1) {
+    request.store = c10::make_intrusive<c10d::PrefixStore>(group_key(ranks), store_);
+    try {
+      backend = options_.make_backend(request);
+    } catch (const std::exception& error) {
+      const std::string reason = error.what();
+      TORCH_CHECK(false, "making the connections of ", name_of_ranks(ranks), " failed: ",
+                  heartbeat_ ? heartbeat_->blame("making the connections of " + name_of_ranks(ranks), ranks) : "", " (",
+                  reason.substr(0, reason.find('\n')), ")");
+    }
+  }
+  auto group = std::make_shared<ProcessGroup>(ranks, request.rank, std::move(backend), timeout_, heartbeat_);
+  return groups_.emplace(std::move(ranks), std::move(group)).first->second;
+}
+
+std::shared_ptr<ProcessGroup> World::group() {
+  std::vector<int64_t> ranks(static_cast<size_t>(size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return group(std::move(ranks));
+}
+
+void World::set_timeout(std::chrono::milliseconds timeout) {
+  timeout_ = timeout;
+  for (const auto& [ranks, group] : groups_) group->set_timeout(timeout);
+}
+
+}  // namespace titan::distributed
