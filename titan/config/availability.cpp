@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "titan/config/check.h"
 #include "titan/config/fields.h"
 
 namespace titan::config {
@@ -44,10 +45,10 @@ std::string advice(const Field& field, const Field& by_default) {
 }
 
 // TorchTitan shards over the ranks that are left by default (-1). Until that is there, they hold copies.
-void replicate_instead_of_sharding(Parallelism& p, int64_t world_size, std::vector<std::string>& notes) {
-  const int64_t others = p.data_parallel_replicate_degree * p.tensor_parallel_degree * p.pipeline_parallel_degree *
-                         p.context_parallel_degree;
-  if (p.data_parallel_shard_degree != -1 || others < 1 || world_size % others != 0 || world_size == others) return;
+void replicate_instead_of_sharding(JobConfig& config, int64_t world_size, std::vector<std::string>& notes) {
+  Parallelism& p = config.parallelism;
+  const int64_t others = smallest_world_size(config);
+  if (p.data_parallel_shard_degree != -1 || world_size % others != 0 || world_size == others) return;
   notes.push_back(fmt::format(
       "parallelism.data_parallel_shard_degree: -1 would shard over {} ranks, which is not available yet; falls back to "
       "data_parallel_replicate_degree = {}",
@@ -62,7 +63,7 @@ void settle_on_available(JobConfig& config, int64_t world_size, Problems& proble
   JobConfig torchtitan;
   const std::vector<Field> defaults = fields_of(torchtitan);
   const std::vector<Field> fields = fields_of(config);
-  replicate_instead_of_sharding(config.parallelism, world_size, notes);
+  replicate_instead_of_sharding(config, world_size, notes);
   for (size_t i = 0; i < fields.size(); ++i) {
     const Field& field = fields[i];
     const Attributes& attributes = field.attributes;
