@@ -2,7 +2,7 @@
 # Sets up what is missing, builds, trains: ./run_train.sh [titan train's arguments]
 #   NGPU=1                                  ranks on this machine
 #   CONFIG_FILE=configs/llama3/debug.toml   the run; relative to the current folder or to this one
-#   LOG_RANK=0                              ranks whose output is shown, separated by commas
+#   LOG_RANK=0                              ranks whose output is shown, separated by commas, or all
 #   COMM_MODE=                              fake_backend or local_tensor: one step as one process, NGPU the world's size
 #   TITAN_DEPS=.deps                        where the dependencies are unpacked, relative to this folder; checkouts may share it
 #   TITAN_CUDA=                             1: CUDA's run-time wheels even without an NVIDIA driver; 0: never
@@ -33,7 +33,7 @@ fi
 if ((ngpu > 1)); then
   exec build/titan launch --nproc-per-node "$ngpu" --local-ranks-filter "$log_rank" -- "${arguments[@]}" "$@"
 fi
-if [[ ,$log_rank, != *,0,* ]]; then
+if [[ $log_rank != all && ,$log_rank, != *,0,* ]]; then
   echo "run_train.sh: LOG_RANK=$log_rank: a run with NGPU=1 has rank 0 only; its output is shown" >&2
 fi
 exec build/titan "${arguments[@]}" "$@"

@@ -68,8 +68,10 @@ int run_launch(const Arguments& arguments) {
   const auto separator = std::find(arguments.begin(), arguments.end(), "--");
   launch::LaunchOptions options;
   std::string endpoint, filter;
-  CLI::App app("Start the ranks of a job on this machine, show their output, end them together.",
-               "titan launch --nproc-per-node N [options] -- train [titan train's arguments]");
+  CLI::App app(
+      "Start the ranks of a job on this machine, show their output, end them together.\n"
+      "What to launch comes last: -- train [titan train's arguments]",
+      "titan launch");
   const auto add = [&](const char* flags, auto& value, const char* help) {
     return app.add_option(flags, value, help)->take_last();
   };

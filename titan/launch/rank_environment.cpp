@@ -16,7 +16,8 @@ std::vector<std::string> rank_environment(const LaunchOptions& options, int64_t 
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
     const size_t equals = text.find('=');
-    if (equals != std::string_view::npos) {
+    // What torchrun says of a job that this one may run inside of is not true of this one.
+    if (equals != std::string_view::npos && !text.starts_with("TORCHELASTIC_")) {
       variables.emplace(std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
     }
   }

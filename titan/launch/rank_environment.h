@@ -9,9 +9,10 @@ namespace titan::launch {
 
 struct LaunchOptions;
 
-// "NAME=value" for every variable of the rank with this local rank: RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE,
-// GROUP_RANK and NODE_RANK (the machine's), MASTER_ADDR, MASTER_PORT; OMP_NUM_THREADS = num_cores / ranks on this
-// machine, at least 1, unless it is set already; then options.environment. Each name once, in the order of the names.
+// "NAME=value" for every variable of the rank with this local rank, each once, sorted. They are this process's own (but
+// TORCHELASTIC_*); over them RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, GROUP_RANK and NODE_RANK (the machine's),
+// MASTER_ADDR, MASTER_PORT, and, unless it is set, OMP_NUM_THREADS = num_cores / ranks on this machine, at least 1;
+// over them options.environment.
 std::vector<std::string> rank_environment(const LaunchOptions& options, int64_t local_rank, int64_t master_port,
                                           int64_t num_cores);
 

@@ -22,8 +22,11 @@ std::map<std::string, std::string> environment(const LaunchOptions& options, int
 
 TEST(RankEnvironment, HasTorchrunsVariables) {
   setenv("RANK", "77", 1);  // of a launcher that is itself a rank of something
+  setenv("TORCHELASTIC_USE_AGENT_STORE", "True", 1);
   auto variables = environment({.nproc_per_node = 4, .num_nodes = 3, .node_rank = 2, .master_addr = "node0"}, 1, 8);
   unsetenv("RANK");
+  unsetenv("TORCHELASTIC_USE_AGENT_STORE");
+  EXPECT_EQ(variables.count("TORCHELASTIC_USE_AGENT_STORE"), 0u);
   EXPECT_EQ(variables["RANK"], "9");
   EXPECT_EQ(variables["LOCAL_RANK"], "1");
   EXPECT_EQ(variables["WORLD_SIZE"], "12");

@@ -59,6 +59,8 @@ test_ngpu_must_be_a_positive_number() {
 test_a_log_rank_that_does_not_exist_is_said() {
   LOG_RANK=3 train
   expect_contains "$(cat "$sandbox/stderr")" "LOG_RANK=3"
+  LOG_RANK=all train
+  expect_lacks "$(cat "$sandbox/stderr")" "LOG_RANK"
 }
 
 test_tests_run_without_oracle_and_gpu() {
