@@ -54,23 +54,22 @@ const DeviceMesh::Line& DeviceMesh::line(std::string_view axis) const {
   TORCH_CHECK_VALUE(false, "DeviceMesh: expected an axis (", known, "), got '", axis, "'");
 }
 
-std::vector<DeviceMesh::Line> DeviceMesh::lines_in_order(const std::vector<std::string>& names) const {
+std::vector<DeviceMesh::Line> DeviceMesh::lines_in_order(std::initializer_list<std::string_view> names) const {
   std::vector<Line> lines;
   std::string order;
-  size_t next = 0;
+  const auto* next = names.begin();
   for (const Line& axis : axes_) {
     order += (order.empty() ? "" : ", ") + axis.name;
-    if (next < names.size() && axis.name == names[next]) {
-      lines.push_back(axis);
-      ++next;
-    }
+    if (next == names.end() || axis.name != *next) continue;
+    lines.push_back(axis);
+    ++next;
   }
-  TORCH_CHECK_VALUE(next == names.size() && !names.empty(), "DeviceMesh: expected axes in the mesh's order (", order,
-                    "), got ", names.empty() ? "none" : "'" + names[std::min(next, names.size() - 1)] + "' out of it");
+  TORCH_CHECK_VALUE(next == names.end() && !lines.empty(), "DeviceMesh: expected axes in the mesh's order (", order,
+                    "), got ", next == names.end() ? "none" : fmt::format("'{}' out of it", *next));
   return lines;
 }
 
-DeviceMesh DeviceMesh::with_view(std::string name, const std::vector<std::string>& axes) const {
+DeviceMesh DeviceMesh::with_view(std::string name, std::initializer_list<std::string_view> axes) const {
   TORCH_CHECK_VALUE(!has(name), "DeviceMesh: expected a new name for a view, got ", name);
   Line view{std::move(name), {}};
   for (const Line& axis : lines_in_order(axes)) {
@@ -88,7 +87,7 @@ DeviceMesh DeviceMesh::slice(std::string_view axis) const {
   return mesh;
 }
 
-DeviceMesh DeviceMesh::slice(const std::vector<std::string>& axes) const {
+DeviceMesh DeviceMesh::slice(std::initializer_list<std::string_view> axes) const {
   DeviceMesh mesh;
   mesh.world_ = world_;
   mesh.axes_ = lines_in_order(axes);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -31,12 +32,12 @@ class DeviceMesh {
 
   // The same mesh that knows `name` besides: `axes` as one, the last varying fastest. They must be given in the
   // mesh's order. The axes stay.
-  DeviceMesh with_view(std::string name, const std::vector<std::string>& axes) const;
+  DeviceMesh with_view(std::string name, std::initializer_list<std::string_view> axes) const;
 
   // The sub-mesh over one axis or view, or over several axes in the mesh's order: the ranks that share all of this
   // rank's other coordinates. An axis of size 1 is legal everywhere: its collectives are no-ops. Views are not kept.
   DeviceMesh slice(std::string_view axis) const;
-  DeviceMesh slice(const std::vector<std::string>& axes) const;
+  DeviceMesh slice(std::initializer_list<std::string_view> axes) const;
 
   // Number of ranks, of the mesh and on an axis.
   int64_t size() const;
@@ -68,7 +69,7 @@ class DeviceMesh {
   };
   DeviceMesh() = default;
   const Line& line(std::string_view axis) const;
-  std::vector<Line> lines_in_order(const std::vector<std::string>& names) const;
+  std::vector<Line> lines_in_order(std::initializer_list<std::string_view> names) const;
   std::vector<int64_t> ranks_along(const std::vector<Line>& lines) const;
 
   std::shared_ptr<World> world_;

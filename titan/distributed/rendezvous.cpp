@@ -120,6 +120,31 @@ std::string missing_ranks(c10d::Store& store, const RankInfo& info, milliseconds
                                 name_of_ranks(missing), info.world_size, place(info), in_seconds(timeout));
 }
 
+std::string wait_for_verdict(c10d::Store& store, const RankInfo& info, milliseconds timeout) {
+  bool store_answers = true;
+  try {
+    store.wait({kJoined}, timeout);
+  } catch (const std::exception&) {  // the usual reason is the timeout, and then the store answers
+    try {
+      publish(store, missing_ranks(store, info, timeout));
+    } catch (const std::exception&) {
+      store_answers = false;
+    }
+  }
+  TORCH_CHECK(store_answers, "rank 0, which serves the store at ", place(info), ", ended before all ranks had come");
+  return store.get_to_str(kJoined);
+}
+
+// The store ends with the rank that serves it, so that one leaves last; but it does not wait for long.
+void tell_others(c10d::Store& store, const RankInfo& info) {
+  constexpr milliseconds kPatience{3000};
+  const auto deadline = Clock::now() + kPatience;
+  store.add("num_told", 1);
+  while (serves_store(info) && Clock::now() < deadline && store.add("num_told", 0) < store.add("num_joined", 0)) {
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+}
+
 std::string own_address(c10d::Store& store, const RankInfo& info, const std::string& machine) {
   if (store.add("machine/" + machine, 0) == info.world_size) return "127.0.0.1";
   // The way to rank 0 tells which address others see; on rank 0's own machine, the way to any other.
@@ -147,14 +172,12 @@ std::string roll_call(c10d::Store& store, const RankInfo& info, milliseconds tim
   register_rank(store, info);
   store.add("machine/" + machine, 1);
   if (store.add("num_joined", 1) == info.world_size) publish(store, kAll);
-  try {
-    store.wait({kJoined}, timeout);
-  } catch (const std::exception&) {  // the usual reason is the timeout, and then the store answers
-    publish(store, missing_ranks(store, info, timeout));
+  const std::string verdict = wait_for_verdict(store, info, timeout);
+  if (verdict != kAll) {
+    tell_others(store, info);
+    TORCH_CHECK_VALUE(verdict.rfind(kWrong, 0) != 0, verdict.substr(sizeof(kWrong) - 1));
+    TORCH_CHECK(false, verdict.substr(sizeof(kMissing) - 1));
   }
-  const std::string verdict = store.get_to_str(kJoined);
-  TORCH_CHECK_VALUE(verdict.rfind(kWrong, 0) != 0, verdict.substr(sizeof(kWrong) - 1));
-  TORCH_CHECK(verdict.rfind(kMissing, 0) != 0, verdict.substr(sizeof(kMissing) - 1));
   return own_address(store, info, machine);
 }
 
