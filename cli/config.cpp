@@ -10,6 +10,8 @@
 #include "titan/config/check.h"
 #include "titan/config/reader.h"
 #include "titan/config/writer.h"
+#include "titan/models/registry.h"
+#include "titan/optim/lr_schedule.h"
 
 namespace titan::cli {
 namespace {
@@ -76,11 +78,16 @@ int check(const config::Reading& reading, const Options& options, config::Proble
   const int64_t world_size = options.world_size.value_or(config::smallest_world_size(reading.config));
   std::vector<std::string> notes = reading.notes;
   config::check(reading.config, world_size, problems, notes);
+  for (const models::ModelSpec& model : models::all_models()) {
+    if (model.name == reading.config.model.name) model.check(reading.config, problems);
+  }
   config::Problems missing_files;
   config::check_files(reading.config, missing_files);
   notes.insert(notes.end(), missing_files.lines().begin(), missing_files.lines().end());
+  problems.throw_if_any();  // before the notes, which would hide them
+  const optim::LrSchedule schedule(reading.config.lr_scheduler, reading.config.training.steps);
+  notes.insert(notes.end(), schedule.warnings().begin(), schedule.warnings().end());
   print_notes(notes);
-  problems.throw_if_any();
   std::printf("valid on %lld rank%s\n", static_cast<long long>(world_size), world_size == 1 ? "" : "s");
   return 0;
 }
@@ -98,8 +105,8 @@ int run_config(const Arguments& arguments) {
   TORCH_CHECK_VALUE(options.print + options.check + options.docs == 1,
                     "expected one of --print, --check and --docs; `titan config --help` says more");
   if (options.check) return check(reading, options, problems);
-  print_notes(reading.notes);
   problems.throw_if_any();
+  print_notes(reading.notes);
   std::fputs((options.docs ? config::docs() : config::to_toml(reading.config)).c_str(), stdout);
   return 0;
 }

@@ -18,7 +18,7 @@ struct Verb {
 constexpr Verb kVerbs[] = {
     {"train", "train a model", titan::cli::run_train},
     {"launch", "start the ranks of a job on this machine", titan::cli::run_launch},
-    {"verify", "run a job under several parallel layouts and compare, tensor by tensor", nullptr},
+    {"verify", "run a job under several parallel layouts and compare, tensor by tensor", titan::cli::run_verify},
     {"bench", "measure speed, utilisation and memory of a configuration", nullptr},
     {"plan", "say what a run will need, without running it", nullptr},
     {"convert", "convert checkpoints between formats", nullptr},

@@ -13,5 +13,6 @@ int run_config(const Arguments& arguments);
 int run_launch(const Arguments& arguments);
 int run_tokenizer(const Arguments& arguments);
 int run_train(const Arguments& arguments);
+int run_verify(const Arguments& arguments);
 
 }  // namespace titan::cli

@@ -43,7 +43,8 @@ function(titan_tests name)
     add_dependencies(${target} titan)
   endif()
   add_test(NAME ${name} COMMAND ${target} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT 300)
+  # One thread: CTest runs as many programs at once as there are cores, and OpenMP's threads spin when they wait.
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT 300 ENVIRONMENT "OMP_NUM_THREADS=1")
 endfunction()
 
 function(titan_oracle_test name script)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,7 +16,19 @@ class Problems;
 struct JobConfig;
 }  // namespace titan::config
 
+namespace titan::distributed {
+class DeviceMesh;
+}
+
 namespace titan::models {
+
+// What the techniques that parallelize applied want to be told during a step.
+struct Parallelized {
+  // Before each micro-batch's forward; gradients are reduced over ranks in the last one's backward only.
+  std::function<void(bool last)> before_microbatch = [](bool) {};
+  // After the last micro-batch's backward, before anyone looks at gradients. Collective.
+  std::function<void()> after_backward = [] {};
+};
 
 struct ModelSpec {
   std::string_view name;
@@ -27,8 +40,9 @@ struct ModelSpec {
   int64_t (*vocab_size)(const config::JobConfig&);
   // The whole model on the meta device.
   std::shared_ptr<LanguageModel> (*build)(const config::JobConfig&);
-  // Applies what the job asks for, in the one order that works; says each thing it applied in one log line.
-  void (*parallelize)(LanguageModel&, const config::JobConfig&);
+  // Applies what the job asks for, in the one order that works; says each thing it applied in one log line. The model
+  // must outlive what it returns. Every rank calls it.
+  Parallelized (*parallelize)(LanguageModel&, const config::JobConfig&, const distributed::DeviceMesh&);
   // Names and layouts of the family's Hugging Face checkpoints, for this job's sizes.
   checkpoint::ForeignFormat (*hugging_face)(const config::JobConfig&);
 };

@@ -123,10 +123,10 @@ void Adam::zero_grad() {
   for (const nn::Parameter* parameter : parameters_) parameter->get().mutable_grad().reset();
 }
 
-std::vector<at::Tensor> Adam::gradients() const {
-  std::vector<at::Tensor> found;
+std::map<std::string, at::Tensor> Adam::gradients() const {
+  std::map<std::string, at::Tensor> found;
   for (const nn::Parameter* parameter : parameters_) {
-    if (parameter->get().grad().defined()) found.push_back(parameter->get().grad());
+    if (parameter->get().grad().defined()) found[parameter->fqn()] = parameter->get().grad();
   }
   return found;
 }

@@ -43,8 +43,8 @@ class Adam {
   // Forgets all gradients.
   void zero_grad();
 
-  // The gradients there are, in parameter order.
-  std::vector<at::Tensor> gradients() const;
+  // The gradients there are, by FQN.
+  std::map<std::string, at::Tensor> gradients() const;
 
   // The states by name, sharing memory with the optimizer: "state.<fqn>.exp_avg", ".exp_avg_sq", and ".step", an fp32
   // scalar on the CPU. Writing into them restores a checkpoint.

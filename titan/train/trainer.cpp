@@ -1,14 +1,17 @@
 #include "titan/train/trainer.h"
 
 #include <ATen/Context.h>
+#include <ATen/ops/tensor.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
 #include "titan/checkpoint/checkpointer.h"
 #include "titan/config/check.h"
+#include "titan/distributed/collectives.h"
 #include "titan/logging/logger.h"
 #include "titan/loss/cross_entropy.h"
 #include "titan/metrics/progress.h"
@@ -20,6 +23,8 @@
 namespace titan::train {
 namespace {
 
+using distributed::ReduceOp;
+
 // A run without debug.seed is reproducible too.
 constexpr int64_t kDefaultSeed = 0;
 
@@ -27,9 +32,12 @@ uint64_t seed_of(const config::JobConfig& job) { return static_cast<uint64_t>(jo
 
 }  // namespace
 
-Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec)
+Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, std::shared_ptr<distributed::World> world)
     : job_(job),
-      global_batch_size_(config::global_batch_size(job, /*world_size=*/1)),
+      world_(std::move(world)),
+      dims_(distributed::ParallelDims::from(job, world_->size())),
+      mesh_(dims_.build_mesh(world_)),
+      global_batch_size_(config::global_batch_size(job, world_->size())),
       device_(at::kCPU),
       schedule_(job.lr_scheduler, job.training.steps) {
   logging::info("Starting job: {}", job_.job.description);
@@ -45,18 +53,15 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec)
   optimizer_ = std::make_unique<optim::Adam>(model_->parameters(), optim::adam_options_from(job_.optimizer));
   if (job_.validation.enable) {
     validator_ = std::make_unique<Validator>(
-        job_, [tokenizer = tokenizer_](std::string_view text) { return tokenizer->encode_document(text); });
+        job_, mesh_, [tokenizer = tokenizer_](std::string_view text) { return tokenizer->encode_document(text); });
   }
-  if (job_.checkpoint.enable) {
-    checkpointer_ = std::make_unique<checkpoint::Checkpointer>(job_.checkpoint, job_.job.dump_folder,
-                                                               job_.model.hf_assets_path, spec.hugging_face(job_));
-    load_checkpoint();
-  }
+  load_checkpoint(spec);
   logging::info(
       "Trainer is initialized with local batch size {}, global batch size {}, gradient accumulation steps {}, "
       "sequence length {}, total steps {} (warmup {})",
-      job_.training.local_batch_size, global_batch_size_, global_batch_size_ / job_.training.local_batch_size,
-      job_.training.seq_len, job_.training.steps, schedule_.warmup_steps());
+      job_.training.local_batch_size, global_batch_size_,
+      global_batch_size_ / (job_.training.local_batch_size * dims_.batch()), job_.training.seq_len, job_.training.steps,
+      schedule_.warmup_steps());
 }
 
 Trainer::~Trainer() = default;
@@ -71,13 +76,15 @@ void Trainer::build_model(const models::ModelSpec& spec) {
                 metrics::group_thousands(static_cast<double>(num_parameters), 0));
   const double flops_per_token = model_->flops_per_token(job_.training.seq_len);
 
-  spec.parallelize(*model_, job_);
+  parallelized_ = spec.parallelize(*model_, job_, mesh_);
   model_->to_empty(device_);
   model_->init_weights(nn::Initializer(seed_of(job_)));
 
   metrics_ = std::make_unique<metrics::MetricsLogger>(
-      job_.metrics,
-      metrics::MetricsLoggerOptions{.dump_folder = job_.job.dump_folder, .flops_per_token = flops_per_token});
+      job_.metrics, metrics::MetricsLoggerOptions{.dump_folder = job_.job.dump_folder,
+                                                  .rank = world_->rank(),
+                                                  .non_data_parallel_size = world_->size() / dims_.batch(),
+                                                  .flops_per_token = flops_per_token});
 }
 
 checkpoint::TrainState Trainer::state() const {
@@ -91,18 +98,35 @@ checkpoint::TrainState Trainer::state() const {
   return state;
 }
 
-void Trainer::load_checkpoint() {
-  const std::optional<checkpoint::LoadSource> source = checkpointer_->find_source();
-  if (!source.has_value()) return;
-  checkpoint::TrainState loaded = state();
-  checkpointer_->load(*source, loaded);  // tensors in place
-  step_ = loaded.counters.at("train_state.step");
-  num_tokens_seen_ = loaded.counters.at("train_state.ntokens_seen");
-  schedule_step_ = loaded.counters.at("lr_scheduler.last_epoch");
-  next_sample_ = loaded.counters.at("dataloader.next_sample");
+void Trainer::set_counters(const checkpoint::TrainState& state) {
+  step_ = state.counters.at("train_state.step");
+  num_tokens_seen_ = state.counters.at("train_state.ntokens_seen");
+  schedule_step_ = state.counters.at("lr_scheduler.last_epoch");
+  next_sample_ = state.counters.at("dataloader.next_sample");
+  loader_.reset();  // the next step starts one where the counters say
 }
 
-void Trainer::save_checkpoint(bool last_step) { checkpointer_->save(step_, state(), last_step); }
+void Trainer::load_checkpoint(const models::ModelSpec& spec) {
+  if (!job_.checkpoint.enable) return;
+  // Every rank holds the state whole and loads it; rank 0 alone writes, and tidies up before the others look.
+  const bool writes = world_->rank() == 0;
+  config::Checkpoint settings = job_.checkpoint;
+  settings.load_only |= !writes;
+  if (!writes) distributed::barrier(*mesh_.group());
+  checkpointer_ = std::make_unique<checkpoint::Checkpointer>(settings, job_.job.dump_folder, job_.model.hf_assets_path,
+                                                             spec.hugging_face(job_));
+  const std::optional<checkpoint::LoadSource> source = checkpointer_->find_source();
+  if (writes) distributed::barrier(*mesh_.group());
+  if (!source.has_value()) return;
+  checkpoint::TrainState loaded = state();
+  checkpointer_->load(*source, loaded);
+  set_counters(loaded);
+}
+
+void Trainer::save_checkpoint(bool last_step) {
+  if (world_->rank() == 0) checkpointer_->save(step_, state(), last_step);
+  distributed::barrier(*mesh_.group());
+}
 
 void Trainer::save_seed_checkpoint() {
   TORCH_CHECK_VALUE(checkpointer_ != nullptr,
@@ -112,6 +136,7 @@ void Trainer::save_seed_checkpoint() {
 }
 
 void Trainer::start_data() {
+  const int64_t samples_per_rank = global_batch_size_ / dims_.batch();
   loader_ = std::make_unique<data::DataLoader>(
       data::TextDatasetOptions{.path = job_.training.dataset_path.value(),
                                .seq_len = job_.training.seq_len,
@@ -120,90 +145,126 @@ void Trainer::start_data() {
                                .on_error = job_.data.on_error == "skip" ? data::OnError::kSkip : data::OnError::kStop,
                                .name = job_.training.dataset},
       data::SampleSlice{.samples_per_step = global_batch_size_,
-                        .rank_begin = 0,
-                        .rank_count = global_batch_size_,
+                        .rank_begin = mesh_.coordinate("batch") * samples_per_rank,
+                        .rank_count = samples_per_rank,
                         .microbatch_size = job_.training.local_batch_size,
-                        .first_step = next_sample_ / global_batch_size_},
+                        .first_sample = next_sample_},
       [tokenizer = tokenizer_](std::string_view text) { return tokenizer->encode_document(text); });
 }
 
 void Trainer::train() {
-  StopRequest stop(job_.training.max_seconds);
-  start_data();
+  stop_request_ = std::make_unique<StopRequest>(job_.training.max_seconds);
   logging::info("Training starts at step {}", step_ + 1);
   metrics_->start(step_);
   metrics::ProgressBar progress(step_, job_.training.steps);
 
   while (step_ < job_.training.steps) {
-    ++step_;
-    const StepResult result = train_step();
+    const StepResult result = step();
     if (metrics_->should_log(step_)) {
       metrics_->log({.step = step_,
                      .loss = result.loss,
-                     .max_loss = result.loss,
+                     .max_loss = result.max_loss,
                      .grad_norm = result.grad_norm,
                      .lr = result.lr,
                      .num_tokens_seen = num_tokens_seen_});
     }
-    progress.update(step_);
+    if (world_->rank() == 0) progress.update(step_);
     const bool last_step = step_ == job_.training.steps;
-    const bool saved = checkpointer_ != nullptr && checkpointer_->should_save(step_, last_step);
+    const bool save = job_.checkpoint.enable && !job_.checkpoint.load_only;
+    const bool saved = save && checkpointer_->should_save(step_, last_step);
     if (saved) save_checkpoint(last_step);
     if (validator_ != nullptr && validator_->should_validate(step_)) validate();
-    if (const auto reason = stop.reason(); reason.has_value() && !last_step) {
-      if (checkpointer_ != nullptr && !job_.checkpoint.load_only && !saved) save_checkpoint(/*last_step=*/false);
-      logging::info("Stopped after step {}: {}", step_, *reason);
+    if (stop_after_this_step_ && !last_step) {
+      if (save && !saved) save_checkpoint(/*last_step=*/false);
+      logging::info("Stopped after step {}: {}", step_, stop_request_->reason().value_or("another rank was asked to"));
       return;
     }
   }
   logging::info("Training completed");
 }
 
-Trainer::StepResult Trainer::train_step() {
+StepResult Trainer::step(StepObserver* observer) {
+  if (loader_ == nullptr) start_data();
+  ++step_;
   optimizer_->zero_grad();
-  const double lr = job_.optimizer.lr * schedule_.factor(schedule_step_);
+  StepResult result{.lr = job_.optimizer.lr * schedule_.factor(schedule_step_)};
 
   // 1. The step's data, and from it the number of tokens that the loss is a mean over: [Note: loss scaling].
-  const std::vector<data::Batch> microbatches = next_microbatches();
-  int64_t num_valid_tokens = 0;
-  for (const data::Batch& batch : microbatches) num_valid_tokens += loss::count_valid_tokens(batch.labels);
-  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(num_valid_tokens, 1));
+  std::vector<data::Batch> microbatches = next_microbatches();
+  if (observer != nullptr) observer->on_batches(step_, microbatches);
+  int64_t local_valid_tokens = 0;
+  for (const data::Batch& batch : microbatches) local_valid_tokens += loss::count_valid_tokens(batch.labels);
+  const int64_t num_valid_tokens = std::max<int64_t>(1, sum_over_ranks(local_valid_tokens));
 
-  // 2. Forward and backward; gradients and losses of the micro-batches add up.
-  StepResult result{.loss = 0, .grad_norm = 0, .lr = lr};
-  for (const data::Batch& batch : microbatches) {
-    const at::Tensor hidden = (*model_)(batch.input.to(device_));
-    const at::Tensor loss = loss::chunked_cross_entropy(hidden, batch.labels.to(device_), *model_->output_layer(),
-                                                        scale, job_.training.loss_chunks);
+  // 2. Forward and backward; gradients and losses of the micro-batches and ranks add up.
+  double local_loss = 0;
+  for (size_t i = 0; i < microbatches.size(); ++i) {
+    parallelized_.before_microbatch(/*last=*/i + 1 == microbatches.size());
+    const at::Tensor hidden = (*model_)(microbatches[i].input.to(device_));
+    const at::Tensor loss =
+        loss::chunked_cross_entropy(hidden, microbatches[i].labels.to(device_), *model_->output_layer(),
+                                    1.0 / static_cast<double>(num_valid_tokens), job_.training.loss_chunks);
     loss.backward();
-    result.loss += loss.item<double>();
+    local_loss += loss.item<double>();
   }
+  parallelized_.after_backward();
 
   // 3. Clip by the norm of the global gradient.
-  const std::vector<at::Tensor> gradients = optimizer_->gradients();
+  const std::map<std::string, at::Tensor> by_name = optimizer_->gradients();
+  if (observer != nullptr) observer->on_gradients(step_, by_name);
+  std::vector<at::Tensor> gradients;
+  for (const auto& [name, gradient] : by_name) gradients.push_back(gradient);
   result.grad_norm = optim::global_norm(gradients);
+  const auto loss_group = mesh_.group("loss");
+  result.loss =
+      distributed::all_reduce(at::tensor(local_loss, at::kDouble), ReduceOp::kSum, *loss_group).wait().item<double>();
   check_finite(result);
   optim::clip_by_norm(gradients, result.grad_norm, job_.training.max_norm);
+  if (observer != nullptr) observer->on_clipped(step_, by_name);
 
   // 4. Update.
-  optimizer_->step(lr);
+  optimizer_->step(result.lr);
   ++schedule_step_;
   next_sample_ += global_batch_size_;
+
+  const double local_mean = local_loss * static_cast<double>(num_valid_tokens) /
+                            static_cast<double>(std::max<int64_t>(local_valid_tokens, 1));
+  result.max_loss = metrics_->should_log(step_)
+                        ? distributed::all_reduce(at::tensor(local_mean, at::kDouble), ReduceOp::kMax, *loss_group)
+                              .wait()
+                              .item<double>()
+                        : result.loss;
+  // Connections are made by now; from here on, a rank that does not answer is a failure soon.
+  if (!timeout_reduced_) world_->set_timeout(std::chrono::seconds(job_.comm.train_timeout_seconds));
+  timeout_reduced_ = true;
   return result;
 }
 
 std::vector<data::Batch> Trainer::next_microbatches() {
   std::vector<data::Batch> microbatches;
-  for (int64_t i = 0; i < global_batch_size_ / job_.training.local_batch_size; ++i) {
+  const int64_t samples_per_rank = global_batch_size_ / dims_.batch();
+  for (int64_t i = 0; i < samples_per_rank / job_.training.local_batch_size; ++i) {
     const auto start = std::chrono::steady_clock::now();
     std::optional<data::Batch> batch = loader_->next();
     TORCH_INTERNAL_ASSERT(batch.has_value(), "an endless dataset ended");
     metrics_->add_data_loading(std::chrono::steady_clock::now() - start);
     metrics_->add_tokens(batch->labels.numel());
-    num_tokens_seen_ += batch->labels.numel();
+    num_tokens_seen_ += batch->labels.numel() * dims_.batch();
     microbatches.push_back(std::move(*batch));
   }
   return microbatches;
+}
+
+// The one collective of every step carries two sums: of the valid tokens, where one rank speaks for all that read the
+// same samples, and of the ranks that were asked to stop, so that all stop after the same step.
+int64_t Trainer::sum_over_ranks(int64_t num_valid_tokens) {
+  const bool speaks = mesh_.coordinate("pp") == 0 && mesh_.coordinate("cp") == 0 && mesh_.coordinate("tp") == 0;
+  const bool stop = stop_request_ != nullptr && stop_request_->reason().has_value();
+  const at::Tensor sums = distributed::all_reduce(at::tensor({speaks ? num_valid_tokens : 0, int64_t{stop}}, at::kLong),
+                                                  ReduceOp::kSum, *mesh_.group())
+                              .wait();
+  stop_after_this_step_ = sums[1].item<int64_t>() > 0;
+  return sums[0].item<int64_t>();
 }
 
 void Trainer::check_finite(const StepResult& result) const {

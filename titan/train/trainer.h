@@ -3,12 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "titan/checkpoint/checkpointer.h"
 #include "titan/config/job_config.h"
 #include "titan/data/data_loader.h"
+#include "titan/distributed/device_mesh.h"
+#include "titan/distributed/parallel_dims.h"
 #include "titan/metrics/metrics_logger.h"
 #include "titan/models/model_spec.h"
 #include "titan/optim/adam.h"
@@ -23,12 +27,32 @@ namespace titan::train {
 
 class StopRequest;
 
+// Looks into a step while it runs, and may change what it sees: for `titan verify`, which compares layouts tensor by
+// tensor, and for tests that plant faults. Called on every rank.
+class StepObserver {
+ public:
+  virtual ~StepObserver() = default;
+  // The rank's samples of the step.
+  virtual void on_batches(int64_t step, std::vector<data::Batch>& batches) {}
+  // Every gradient by FQN, reduced over ranks, before clipping.
+  virtual void on_gradients(int64_t step, const std::map<std::string, at::Tensor>& gradients) {}
+  // The same after clipping.
+  virtual void on_clipped(int64_t step, const std::map<std::string, at::Tensor>& gradients) {}
+};
+
+struct StepResult {
+  double loss;       // mean over the step's valid tokens of all ranks
+  double max_loss;   // the largest mean of a rank
+  double grad_norm;  // of the global gradient, before clipping
+  double lr;
+};
+
 class Trainer {
  public:
   // Builds model, optimizer and data path, and loads the checkpoint that the job starts from. `job` must have passed
   // config::check, settle_on_available and the spec's check; what can only be seen now (a tokenizer with more ids than
-  // the model has embeddings) throws c10::ValueError.
-  Trainer(const config::JobConfig& job, const models::ModelSpec& spec);
+  // the model has embeddings) throws c10::ValueError. Collective over `world`.
+  Trainer(const config::JobConfig& job, const models::ModelSpec& spec, std::shared_ptr<distributed::World> world);
   ~Trainer();
 
   // Runs up to training.steps, saving as [checkpoint] says; ends earlier, after a whole step and a save, when a signal
@@ -39,29 +63,34 @@ class Trainer {
   // Saves the initial weights as step 0 (checkpoint.create_seed_checkpoint).
   void save_seed_checkpoint();
 
- private:
-  struct StepResult {
-    double loss;       // mean over the step's valid tokens
-    double grad_norm;  // before clipping
-    double lr;
-  };
+  // One step: the next batches, forward, backward, clip, update. `observer` may be null. Collective.
+  StepResult step(StepObserver* observer = nullptr);
 
-  void build_model(const models::ModelSpec& spec);
-  void load_checkpoint();
-  void save_checkpoint(bool last_step);
+  // Everything that decides how the run goes on; the tensors are the run's own, so copying into them sets it. A rank
+  // has the state whole.
   checkpoint::TrainState state() const;
+  void set_counters(const checkpoint::TrainState& state);
+
+ private:
+  void build_model(const models::ModelSpec& spec);
+  void load_checkpoint(const models::ModelSpec& spec);
+  void save_checkpoint(bool last_step);
   void start_data();
   std::vector<data::Batch> next_microbatches();
-  StepResult train_step();
+  int64_t sum_over_ranks(int64_t num_valid_tokens);
   void check_finite(const StepResult& result) const;
   void validate();
 
   config::JobConfig job_;
+  std::shared_ptr<distributed::World> world_;
+  distributed::ParallelDims dims_;
+  distributed::DeviceMesh mesh_;
   int64_t global_batch_size_;
   at::Device device_;
 
   std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
   std::shared_ptr<models::LanguageModel> model_;
+  models::Parallelized parallelized_;
   std::unique_ptr<optim::Adam> optimizer_;
   optim::LrSchedule schedule_;
   std::unique_ptr<data::DataLoader> loader_;
@@ -69,6 +98,9 @@ class Trainer {
   std::unique_ptr<Validator> validator_;
 
   std::unique_ptr<checkpoint::Checkpointer> checkpointer_;  // null unless checkpoint.enable
+  std::unique_ptr<StopRequest> stop_request_;               // null outside train()
+  bool stop_after_this_step_ = false;                       // agreed on by all ranks
+  bool timeout_reduced_ = false;                            // to comm.train_timeout_seconds
 
   // What a checkpoint carries beside tensors. They differ only where checkpoint.exclude_from_loading starts one anew.
   int64_t step_ = 0;           // steps done

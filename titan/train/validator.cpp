@@ -1,15 +1,17 @@
 #include "titan/train/validator.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/tensor.h>
 #include <c10/util/Exception.h>
 
 #include "titan/config/job_config.h"
+#include "titan/distributed/collectives.h"
 #include "titan/loss/cross_entropy.h"
 
 namespace titan::train {
 
-Validator::Validator(const config::JobConfig& job, data::Tokenizer tokenizer)
-    : job_(job), tokenizer_(std::move(tokenizer)) {}
+Validator::Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, data::Tokenizer tokenizer)
+    : job_(job), mesh_(mesh), tokenizer_(std::move(tokenizer)) {}
 
 bool Validator::should_validate(int64_t step) const { return step == 1 || step % job_.validation.freq == 0; }
 
@@ -28,20 +30,25 @@ Validator::Result Validator::validate(models::LanguageModel& model) const {
                           tokenizer_);
 
   at::NoGradGuard no_grad;
-  double loss_sum = 0;
-  int64_t num_valid = 0, num_tokens = 0;
+  double local_loss = 0;
+  int64_t local_valid = 0, num_tokens = 0;
   for (int64_t step = 0; whole || step < config.steps; ++step) {
     const std::optional<data::Batch> batch = loader.next();
     if (!batch.has_value()) break;
-    loss_sum += loss::chunked_cross_entropy(model(batch->input), batch->labels, *model.output_layer(), /*scale=*/1.0,
-                                            job_.training.loss_chunks)
-                    .item<double>();
-    num_valid += loss::count_valid_tokens(batch->labels);
+    local_loss += loss::chunked_cross_entropy(model(batch->input), batch->labels, *model.output_layer(), /*scale=*/1.0,
+                                              job_.training.loss_chunks)
+                      .item<double>();
+    local_valid += loss::count_valid_tokens(batch->labels);
     num_tokens += batch->labels.numel();
   }
+  const at::Tensor sums =
+      distributed::all_reduce(at::tensor({local_loss, static_cast<double>(local_valid)}, at::kDouble),
+                              distributed::ReduceOp::kSum, *mesh_.group("loss"))
+          .wait();
+  const double num_valid = sums[1].item<double>();
   TORCH_CHECK_VALUE(num_valid > 0, "validation.dataset_path: '", *config.dataset_path,
                     "' has fewer than validation.seq_len + 1 (", config.seq_len + 1, ") tokens");
-  return {.loss = loss_sum / static_cast<double>(num_valid), .num_tokens = num_tokens};
+  return {.loss = sums[0].item<double>() / num_valid, .num_tokens = num_tokens};
 }
 
 }  // namespace titan::train

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "titan/data/data_loader.h"
+#include "titan/distributed/device_mesh.h"
 #include "titan/models/language_model.h"
 
 namespace titan::config {
@@ -15,21 +16,22 @@ namespace titan::train {
 
 class Validator {
  public:
-  Validator(const config::JobConfig& job, data::Tokenizer tokenizer);
+  Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, data::Tokenizer tokenizer);
 
   // Step 1 and each multiple of validation.freq.
   bool should_validate(int64_t step) const;
 
   struct Result {
-    double loss;         // sum of token losses / number of valid tokens
-    int64_t num_tokens;  // read, valid or not
+    double loss;         // sum of token losses / number of valid tokens, of all ranks
+    int64_t num_tokens;  // read by this rank, valid or not
   };
-  // validation.steps batches, or the whole dataset once where that is -1. Throws c10::ValueError if the dataset has no
-  // sample at all.
+  // validation.steps batches a rank, or the whole dataset once where that is -1. Collective. Throws c10::ValueError if
+  // the dataset has no sample at all.
   Result validate(models::LanguageModel& model) const;
 
  private:
   const config::JobConfig& job_;
+  distributed::DeviceMesh mesh_;
   data::Tokenizer tokenizer_;
 };
 

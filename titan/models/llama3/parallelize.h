@@ -2,14 +2,12 @@
 // -> activation checkpoint -> compile -> data parallel (with its mixed precision). The model is still on meta.
 #pragma once
 
-namespace titan::config {
-struct JobConfig;
-}
+#include "titan/models/model_spec.h"
 
 namespace titan::models::llama3 {
 
 class Transformer;
 
-void parallelize(Transformer& model, const config::JobConfig& job);
+Parallelized parallelize(Transformer& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh);
 
 }  // namespace titan::models::llama3

@@ -45,8 +45,8 @@ std::shared_ptr<LanguageModel> build(const config::JobConfig& job) {
   return std::make_shared<Transformer>(config_for(job), job.training.seq_len, nn::dtype_from(job.training.dtype));
 }
 
-void parallelize_job(LanguageModel& model, const config::JobConfig& job) {
-  parallelize(dynamic_cast<Transformer&>(model), job);
+Parallelized parallelize_job(LanguageModel& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh) {
+  return parallelize(dynamic_cast<Transformer&>(model), job, mesh);
 }
 
 checkpoint::ForeignFormat hugging_face(const config::JobConfig& job) { return hugging_face_format(config_for(job)); }

@@ -1,0 +1,29 @@
+#include "cli/job.h"
+
+#include <c10/util/Exception.h>
+
+#include "titan/config/availability.h"
+#include "titan/config/check.h"
+#include "titan/models/registry.h"
+
+namespace titan::cli {
+
+const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size, config::Problems& problems) {
+  config::JobConfig& job = reading.config;
+  config::check(job, world_size, problems, reading.notes);
+  config::settle_on_available(job, world_size, problems, reading.notes);
+  config::check_files(job, problems);
+  const models::ModelSpec* const spec = models::find_model(job.model.name);
+  if (spec != nullptr) spec->check(job, problems);
+  problems.throw_if_any();
+  TORCH_INTERNAL_ASSERT(spec != nullptr, "model.name '", job.model.name, "' passed the checks, but is not registered");
+  return *spec;
+}
+
+std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info) {
+  return std::make_shared<distributed::World>(
+      info, distributed::WorldOptions{.backend = job.comm.mode == "fake_backend" ? "fake" : "gloo",
+                                      .init_timeout = std::chrono::seconds(job.comm.init_timeout_seconds)});
+}
+
+}  // namespace titan::cli

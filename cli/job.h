@@ -1,0 +1,20 @@
+// What every verb that runs a job does first: judge the whole configuration before any rank talks to another, then
+// join the ranks.
+#pragma once
+
+#include <memory>
+
+#include "titan/config/reader.h"
+#include "titan/distributed/world.h"
+#include "titan/models/model_spec.h"
+
+namespace titan::cli {
+
+// Checks validity, availability, files and the model's sizes; settles `reading.config` on what is available and adds
+// notes. Throws c10::ValueError with everything that is wrong, those of `problems` first.
+const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size, config::Problems& problems);
+
+// Collective over the ranks of `info`.
+std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info);
+
+}  // namespace titan::cli

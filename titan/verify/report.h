@@ -1,0 +1,25 @@
+// Judges what the ranks of a layout found. Tolerances, all relative and per tensor: 0 where nothing is computed in
+// another order; 1e-6 for data parallelism, pipelines and accumulation, 1e-5 for tensor and context parallelism; in
+// bf16, 1.5 times what bf16 on one device differs from fp32. Losses of free runs: 2e-6 and 1e-5.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "titan/verify/layout.h"
+#include "titan/verify/record.h"
+
+namespace titan::verify {
+
+struct Verdict {
+  bool holds = false;
+  std::string first_parting;       // what parts first and how far; empty if everything holds
+  std::vector<std::string> lines;  // the report of this layout
+};
+
+// `ranks`: the layout's, by rank; `reference` in fp32 on one device. `bf16_baseline`: of a layout in bf16, how far bf16
+// on one device is from the reference; null in fp32.
+Verdict judge(const Layout& layout, const std::vector<Comparison>& ranks, const Comparison& reference,
+              const Comparison* bf16_baseline);
+
+}  // namespace titan::verify

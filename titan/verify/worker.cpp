@@ -1,0 +1,91 @@
+#include "titan/verify/worker.h"
+
+#include <fmt/format.h>
+
+#include "titan/verify/record.h"
+
+namespace titan::verify {
+namespace {
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+// Records a step's gradients.
+class Recorder : public train::StepObserver {
+ public:
+  explicit Recorder(const std::filesystem::path& folder) : folder_(folder) {}
+  void on_gradients(int64_t step, const Tensors& gradients) override { save_gradients(folder_, step, gradients); }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+// Compares a step's gradients, after `faults` has had them.
+class Comparer : public train::StepObserver {
+ public:
+  Comparer(const std::filesystem::path& folder, train::StepObserver* faults) : folder_(folder), faults_(faults) {}
+
+  void on_batches(int64_t step, std::vector<data::Batch>& batches) override {
+    if (faults_ != nullptr) faults_->on_batches(step, batches);
+  }
+  void on_gradients(int64_t step, const Tensors& gradients) override {
+    if (faults_ != nullptr) faults_->on_gradients(step, gradients);
+    differences = compare(gradients, read_gradients(folder_, step));
+  }
+  void on_clipped(int64_t step, const Tensors& gradients) override {
+    if (faults_ != nullptr) faults_->on_clipped(step, gradients);
+  }
+
+  Differences differences;
+
+ private:
+  std::filesystem::path folder_;
+  train::StepObserver* faults_;
+};
+
+}  // namespace
+
+void record_reference(const config::JobConfig& job, const models::ModelSpec& spec,
+                      std::shared_ptr<distributed::World> world, const WorkerOptions& options) {
+  train::Trainer trainer(job, spec, std::move(world));
+  Recorder recorder(options.folder);
+  Comparison comparison;
+  save_state(options.folder, 0, trainer.state());
+  for (int64_t step = 1; step <= options.num_steps; ++step) {
+    const train::StepResult result = trainer.step(&recorder);
+    save_state(options.folder, step, trainer.state());
+    comparison.free_losses.push_back(result.loss);
+    comparison.free_grad_norms.push_back(result.grad_norm);
+    comparison.steps.push_back({.loss = result.loss, .grad_norm = result.grad_norm});
+  }
+  save_comparison(options.folder / "reference.json", comparison);
+}
+
+void compare_with_reference(const config::JobConfig& job, const models::ModelSpec& spec,
+                            std::shared_ptr<distributed::World> world, const WorkerOptions& options,
+                            train::StepObserver* faults) {
+  const int64_t rank = world->rank();
+  train::Trainer trainer(job, spec, std::move(world));
+  Comparison comparison;
+  comparison.initial_parameters = compare(trainer.state().model, read_model(options.folder, 0));
+
+  for (int64_t step = 1; step <= options.num_steps; ++step) {
+    const train::StepResult result = trainer.step(faults);
+    comparison.free_losses.push_back(result.loss);
+    comparison.free_grad_norms.push_back(result.grad_norm);
+  }
+
+  Comparer comparer(options.folder, faults);
+  for (int64_t step = 1; step <= options.num_steps; ++step) {
+    checkpoint::TrainState state = trainer.state();
+    load_state(options.folder, step - 1, state);
+    trainer.set_counters(state);
+    const train::StepResult result = trainer.step(&comparer);
+    comparison.steps.push_back({.loss = result.loss,
+                                .grad_norm = result.grad_norm,
+                                .gradients = comparer.differences,
+                                .parameters = compare(trainer.state().model, read_model(options.folder, step))});
+  }
+  save_comparison(options.results / fmt::format("rank{}.json", rank), comparison);
+}
+
+}  // namespace titan::verify
