@@ -67,8 +67,9 @@ std::vector<std::string> failure_lines(const std::vector<RankEnd>& ends) {
     if (group == groups.end()) group = groups.insert(groups.end(), {how, {}});
     group->second.push_back(end.rank);
   }
+  const bool somebody_stood_still = !lines.empty();
   for (auto& [how, ranks] : groups) {
-    const bool first = how == groups.front().first && groups.size() > 1;
+    const bool first = how == groups.front().first && groups.size() > 1 && !somebody_stood_still;
     std::sort(ranks.begin(), ranks.end());
     lines.push_back(fmt::format("{} failed{}: {}", named(ranks), first ? " first" : "", how));
   }

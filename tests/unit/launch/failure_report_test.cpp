@@ -46,12 +46,14 @@ TEST(FailureReport, RanksThatFailAlikeShareALine) {
 }
 
 TEST(FailureReport, ARankThatStoodStillIsNamedBeforeThoseThatWaited) {
-  RankEnd still = told(killed(2, 3, SIGKILL));
+  RankEnd still = told(killed(2, 2, SIGKILL));
   still.stopped_by = SIGSTOP;
-  const std::vector<RankEnd> ends{exited(0, 0, 1, "Timed out"), told(killed(1, 2, SIGTERM)), still};
+  const std::vector<RankEnd> ends{exited(0, 0, 1, "Timed out"), told(killed(1, 3, SIGTERM)), still,
+                                  exited(3, 1, 1, "Timed out too")};
   EXPECT_EQ(failure_lines(ends), (Lines{"rank 2 stood still, stopped by SIGSTOP: the likely cause, the others waited "
                                         "for it",
-                                        "rank 0 failed: exit code 1: Timed out", "ended rank 1"}));
+                                        "rank 0 failed: exit code 1: Timed out",
+                                        "rank 3 failed: exit code 1: Timed out too", "ended rank 1"}));
 }
 
 TEST(FailureReport, WhatARankStillSaysWhenToldToEndComesLast) {
