@@ -1,5 +1,6 @@
 #include "titan/launch/rank_environment.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,7 +40,7 @@ std::vector<std::string> rank_environment(const LaunchOptions& options, int64_t 
 
   std::vector<std::string> entries;
   entries.reserve(variables.size());
-  for (const auto& [name, value] : variables) entries.push_back(name + "=" + value);
+  for (const auto& [name, value] : variables) entries.push_back(fmt::format("{}={}", name, value));
   return entries;
 }
 
