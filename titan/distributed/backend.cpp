@@ -11,9 +11,17 @@
 namespace titan::distributed {
 namespace {
 
+// c10d's own flight recorder would note every operation of Gloo, and breaks when two threads have groups: it adds
+// groups to a map without a lock.
+void disable_flight_recorder() {
+  static const bool done = setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0) == 0;
+  TORCH_INTERNAL_ASSERT(done);
+}
+
 // GLOO_SOCKET_IFNAME, as in PyTorch, chooses the network interface.
 c10::intrusive_ptr<c10d::Backend> make_gloo(const BackendRequest& request) {
   using c10d::ProcessGroupGloo;
+  disable_flight_recorder();
   auto options = ProcessGroupGloo::Options::create(request.timeout);
   const char* const interface = std::getenv("GLOO_SOCKET_IFNAME");
   options->devices.push_back(interface != nullptr && *interface != '\0'

@@ -57,6 +57,9 @@ void InFlight::fail(const std::exception& error) const {
   const auto* const torch_error = dynamic_cast<const c10::Error*>(&error);
   std::string reason = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
   reason = reason.substr(0, reason.find('\n'));
+  if (reason.starts_with("[/") && reason.find("] ") != std::string::npos) {
+    reason = reason.substr(reason.find("] ") + 2);  // Gloo's source file
+  }
   Heartbeat* const heartbeat = group_->heartbeat();
   const std::string blame = heartbeat != nullptr ? heartbeat->blame(description(), group_->ranks()) : "it failed";
   TORCH_CHECK(false, description(), ": ", blame, "; rank ", group_->ranks()[static_cast<size_t>(group_->rank())],

@@ -1,9 +1,13 @@
 #include "titan/distributed/rendezvous.h"
 
 #include <c10/util/Exception.h>
+#include <c10/util/Logging.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <future>
 #include <thread>
@@ -23,7 +27,17 @@ using std::chrono::milliseconds;
 // "joined" is written once: by the last rank to come, or by one that sees why the job cannot start.
 constexpr char kJoined[] = "joined", kAll[] = "all", kWrong[] = "wrong: ", kMissing[] = "missing: ";
 
-std::string in_seconds(milliseconds time) { return fmt::format("{:g} s", static_cast<double>(time.count()) / 1000); }
+std::string in_seconds(milliseconds time) {
+  return fmt::format("{:g} s", std::round(static_cast<double>(time.count()) / 100) / 10);
+}
+
+// c10d logs failed calls of a store, each with a page of trace; here they are exceptions, and expected when ranks die.
+// TORCH_CPP_LOG_LEVEL is how a user asks for the pages.
+void keep_store_quiet() {
+  constexpr int kErrorsOnly = 2;
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr)
+    FLAGS_caffe2_log_level = std::max(FLAGS_caffe2_log_level, kErrorsOnly);
+}
 
 std::string place(const RankInfo& info) { return fmt::format("{}:{}", info.master_addr, info.master_port); }
 
@@ -162,6 +176,7 @@ std::string own_address(c10d::Store& store, const RankInfo& info, const std::str
 bool serves_store(const RankInfo& info) { return info.rank == 0 && !info.agent_hosts_store; }
 
 c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, milliseconds timeout) {
+  keep_store_quiet();
   check_host(info.master_addr);
   const auto store = serves_store(info) ? serve(info, timeout) : connect(info, timeout);
   return c10::make_intrusive<c10d::PrefixStore>(fmt::format("titan/{}", info.restart_count), store);
