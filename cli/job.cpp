@@ -20,9 +20,11 @@ const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size,
   return *spec;
 }
 
-std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info) {
+std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info,
+                                               distributed::BackendFactory make_backend) {
   return std::make_shared<distributed::World>(
       info, distributed::WorldOptions{.backend = job.comm.mode == "fake_backend" ? "fake" : "gloo",
+                                      .make_backend = std::move(make_backend),
                                       .init_timeout = std::chrono::seconds(job.comm.init_timeout_seconds)});
 }
 

@@ -15,6 +15,8 @@ namespace titan::cli {
 const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size, config::Problems& problems);
 
 // Collective over the ranks of `info`.
-std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info);
+// `make_backend`, if given, replaces the backend that the job asks for (tests).
+std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info,
+                                               distributed::BackendFactory make_backend = {});
 
 }  // namespace titan::cli

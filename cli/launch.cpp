@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "cli/job.h"
 #include "cli/verbs.h"
 
 namespace titan::cli {
@@ -62,6 +63,13 @@ void read_filter(const std::string& text, const std::string& name, launch::Launc
   options.shown_local_ranks = std::move(ranks);
 }
 
+// What is wrong with the job is said once, before any rank starts.
+void check_before_launch(const Arguments& train_flags, int64_t world_size) {
+  config::Problems problems;
+  config::Reading reading = config::read(train_flags, problems);
+  if (!reading.help) check_job(reading, world_size, problems);
+}
+
 }  // namespace
 
 int run_launch(const Arguments& arguments) {
@@ -111,6 +119,7 @@ int run_launch(const Arguments& arguments) {
   } else if (log_rank != nullptr) {
     read_filter(log_rank, "LOG_RANK", options);
   }
+  check_before_launch({separator + 2, arguments.end()}, options.nproc_per_node * options.num_nodes);
   options.command = {launch::own_program()};
   options.command.insert(options.command.end(), separator + 1, arguments.end());
   return launch::launch_ranks(options);

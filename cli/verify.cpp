@@ -1,4 +1,6 @@
 // titan verify: runs a job under several layouts and compares each with one device, tensor by tensor.
+#include "cli/verify.h"
+
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
@@ -78,17 +80,20 @@ Options read_options(const Arguments& arguments) {
   return options;
 }
 
-int run_worker(const Options& options, train::StepObserver* faults) {
+int run_worker(const Options& options, const PlantedFaults& faults) {
   config::Problems problems;
-  config::Reading reading = config::read(options.train_flags, problems);
+  Arguments flags = options.train_flags;
+  const bool is_reference = options.worker->results.empty();
+  if (!is_reference) flags.insert(flags.end(), faults.flags.begin(), faults.flags.end());
+  config::Reading reading = config::read(flags, problems);
   const distributed::RankInfo ranks = distributed::rank_info_from_environment();
   logging::set_rank(ranks.rank);
   const models::ModelSpec& spec = check_job(reading, ranks.world_size, problems);
-  const auto world = make_world(reading.config, ranks);
-  if (options.worker->results.empty()) {
+  const auto world = make_world(reading.config, ranks, faults.make_backend);
+  if (is_reference) {
     verify::record_reference(reading.config, spec, world, *options.worker);
   } else {
-    verify::compare_with_reference(reading.config, spec, world, *options.worker, faults);
+    verify::compare_with_reference(reading.config, spec, world, *options.worker, faults.observer);
   }
   return 0;
 }
@@ -108,7 +113,7 @@ void check_layout(const verify::VerifyOptions& options, const verify::Layout* la
 
 }  // namespace
 
-int run_verify_with(const Arguments& arguments, train::StepObserver* faults) {
+int run_verify_with(const Arguments& arguments, const PlantedFaults& faults) {
   const Options given = read_options(arguments);
   if (given.help) {
     std::fputs(kUsage, stdout);
@@ -134,6 +139,6 @@ int run_verify_with(const Arguments& arguments, train::StepObserver* faults) {
   return verify::verify(options) ? 0 : 1;
 }
 
-int run_verify(const Arguments& arguments) { return run_verify_with(arguments, nullptr); }
+int run_verify(const Arguments& arguments) { return run_verify_with(arguments, {}); }
 
 }  // namespace titan::cli

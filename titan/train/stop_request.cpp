@@ -3,20 +3,31 @@
 #include <fmt/format.h>
 #include <signal.h>
 
-#include <atomic>
+#include <ctime>
 
 namespace titan::train {
 namespace {
 
 // What a signal handler may write to.
 volatile sig_atomic_t caught_signal = 0;
+volatile sig_atomic_t caught_second = 0;  // when, by the monotonic clock
 
-void handle(int signal) { caught_signal = signal; }
+void handle(int signal) {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  if (caught_signal == 0) {
+    caught_signal = signal;
+    caught_second = static_cast<sig_atomic_t>(now.tv_sec);
+  } else if (now.tv_sec - caught_second > 1) {
+    ::signal(signal, SIG_DFL);
+    raise(signal);
+  }
+}
 
 void install() {
   struct sigaction action {};
   action.sa_handler = handle;
-  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;  // the next one of its kind kills
+  action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 }

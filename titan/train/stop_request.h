@@ -9,8 +9,9 @@ namespace titan::train {
 
 class StopRequest {
  public:
-  // Catches SIGINT and SIGTERM while it lives; one at a time. The second signal of a kind has its usual effect, so
-  // an impatient Ctrl-C still ends the process.
+  // Catches SIGINT and SIGTERM while it lives; one at a time. A second signal that comes more than a second later has
+  // its usual effect, so an impatient Ctrl-C still ends the process; one that comes sooner is the same wish again: a
+  // supervisor may signal a whole process group, and the launcher passes the signal on besides.
   explicit StopRequest(std::optional<double> max_seconds);
   ~StopRequest();
   StopRequest(const StopRequest&) = delete;

@@ -36,11 +36,13 @@ void write_tensors(const std::filesystem::path& file, const Tensors& tensors) {
   checkpoint::write_safetensors(file, infos, [&](const std::string& name) { return tensors.at(name); });
 }
 
-double difference(const at::Tensor& a, const at::Tensor& b) {
+double squared_distance(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return kInfinity;
-  const double distance = kernels::sum_of_squares(a.to(at::kDouble) - b.to(at::kDouble));
-  if (distance == 0) return 0;
-  return std::sqrt(distance / kernels::sum_of_squares(b));
+  return kernels::sum_of_squares(a.to(at::kDouble) - b.to(at::kDouble));
+}
+
+double relative(double squared_distance, double squared_norm) {
+  return squared_distance == 0 ? 0 : std::sqrt(squared_distance / squared_norm);
 }
 
 // JSON has no infinity and no NaN; both mean "too far".
@@ -89,12 +91,24 @@ Differences compare(const Tensors& tensors, const Tensors& reference) {
   Differences differences;
   for (const auto& [name, expected] : reference) {
     const auto found = tensors.find(name);
-    differences[name] = found == tensors.end() ? kInfinity : difference(found->second, expected);
+    differences[name] = found == tensors.end()
+                            ? kInfinity
+                            : relative(squared_distance(found->second, expected), kernels::sum_of_squares(expected));
   }
   for (const auto& [name, tensor] : tensors) {
     if (!reference.contains(name)) differences[name] = kInfinity;
   }
   return differences;
+}
+
+double compare_whole(const Tensors& tensors, const Tensors& reference) {
+  double distance = tensors.size() == reference.size() ? 0 : kInfinity, norm = 0;
+  for (const auto& [name, expected] : reference) {
+    const auto found = tensors.find(name);
+    distance += found == tensors.end() ? kInfinity : squared_distance(found->second, expected);
+    norm += kernels::sum_of_squares(expected);
+  }
+  return relative(distance, norm);
 }
 
 void save_state(const std::filesystem::path& folder, int64_t step, const checkpoint::TrainState& state) {
@@ -139,7 +153,9 @@ void save_comparison(const std::filesystem::path& file, const Comparison& compar
     steps.push_back({{"loss", to_json(step.loss)},
                      {"grad_norm", to_json(step.grad_norm)},
                      {"gradients", to_json(step.gradients)},
-                     {"parameters", to_json(step.parameters)}});
+                     {"parameters", to_json(step.parameters)},
+                     {"all_gradients", to_json(step.all_gradients)},
+                     {"all_parameters", to_json(step.all_parameters)}});
   }
   write_json(file, {{"initial_parameters", to_json(comparison.initial_parameters)},
                     {"free_losses", to_json(comparison.free_losses)},
@@ -156,7 +172,9 @@ Comparison read_comparison(const std::filesystem::path& file) {
     comparison.steps.push_back({.loss = to_double(step.at("loss")),
                                 .grad_norm = to_double(step.at("grad_norm")),
                                 .gradients = to_differences(step.at("gradients")),
-                                .parameters = to_differences(step.at("parameters"))});
+                                .parameters = to_differences(step.at("parameters")),
+                                .all_gradients = to_double(step.at("all_gradients")),
+                                .all_parameters = to_double(step.at("all_parameters"))});
   }
   return comparison;
 }

@@ -22,9 +22,10 @@ namespace titan::verify {
 using Differences = std::map<std::string, double>;
 
 struct StepComparison {
-  double loss = 0, grad_norm = 0;  // of the step from the reference's state before it
-  Differences gradients;           // before clipping
-  Differences parameters;          // after the update
+  double loss = 0, grad_norm = 0;                // of the step from the reference's state before it
+  Differences gradients;                         // before clipping
+  Differences parameters;                        // after the update
+  double all_gradients = 0, all_parameters = 0;  // the same, of all tensors as one vector
 };
 
 // One rank's account of a layout.
@@ -36,6 +37,9 @@ struct Comparison {
 
 Differences compare(const std::map<std::string, at::Tensor>& tensors,
                     const std::map<std::string, at::Tensor>& reference);
+// All tensors as one vector.
+double compare_whole(const std::map<std::string, at::Tensor>& tensors,
+                     const std::map<std::string, at::Tensor>& reference);
 
 // Copies into the tensors of `state`, which must be those of the file by name and shape.
 void save_state(const std::filesystem::path& folder, int64_t step, const checkpoint::TrainState& state);

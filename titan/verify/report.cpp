@@ -4,75 +4,65 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <limits>
 #include <map>
 
 namespace titan::verify {
 namespace {
 
 constexpr double kBf16Slack = 1.5;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double relative(double value, double reference) {
   const double distance = std::abs(value - reference);
-  if (std::isnan(distance)) return INFINITY;
+  if (std::isnan(distance)) return kInfinity;
   return distance == 0 ? 0 : distance / std::abs(reference);
 }
 
-// The largest over steps, by name.
-template <class Member>
-Differences worst(const Comparison& comparison, Member member) {
-  Differences all;
-  for (const StepComparison& step : comparison.steps) {
-    for (const auto& [name, value] : step.*member) all[name] = std::max(all[name], value);
-  }
-  return all;
-}
-
 double worst_of(const std::vector<double>& values, const std::vector<double>& reference) {
-  double largest = values.size() == reference.size() ? 0 : INFINITY;
+  double largest = values.size() == reference.size() ? 0 : kInfinity;
   for (size_t i = 0; i < std::min(values.size(), reference.size()); ++i) {
     largest = std::max(largest, relative(values[i], reference[i]));
   }
   return largest;
 }
 
-std::vector<double> losses_of(const Comparison& comparison) {
-  std::vector<double> losses;
-  for (const StepComparison& step : comparison.steps) losses.push_back(step.loss);
-  return losses;
-}
-
-std::vector<double> norms_of(const Comparison& comparison) {
-  std::vector<double> norms;
-  for (const StepComparison& step : comparison.steps) norms.push_back(step.grad_norm);
-  return norms;
+std::vector<double> figures_of(const Comparison& comparison, double StepComparison::*member) {
+  std::vector<double> figures;
+  for (const StepComparison& step : comparison.steps) figures.push_back(step.*member);
+  return figures;
 }
 
 // How far each kind of figure may be off.
 struct Tolerances {
-  double initial, scalar, free_loss;
-  std::function<double(const std::string&name)> gradient, parameter;
+  double scalar, free_loss, tensor, all_gradients, all_parameters;
 };
 
 Tolerances tolerances_of(const Layout& layout, const Comparison& reference, const Comparison* baseline) {
   if (baseline != nullptr) {
-    // A scalar may be close by luck in one step: all steps' largest counts.
-    const double scalar = kBf16Slack * std::max(worst_of(losses_of(*baseline), losses_of(reference)),
-                                                worst_of(norms_of(*baseline), norms_of(reference)));
-    const auto of = [](Differences differences) {
-      return [differences = std::move(differences)](const std::string& name) {
-        const auto found = differences.find(name);
-        return found == differences.end() ? 0 : kBf16Slack * found->second;
-      };
+    // In one step a figure may be close by luck: the largest of all steps counts.
+    const auto largest = [&](double StepComparison::*member) {
+      const auto figures = figures_of(*baseline, member);
+      return kBf16Slack * *std::max_element(figures.begin(), figures.end());
     };
-    return {0, scalar, kBf16Slack * worst_of(baseline->free_losses, reference.free_losses),
-            of(worst(*baseline, &StepComparison::gradients)), of(worst(*baseline, &StepComparison::parameters))};
+    const auto scalar = [&](double StepComparison::*member) {
+      return kBf16Slack * worst_of(figures_of(*baseline, member), figures_of(reference, member));
+    };
+    return {.scalar = std::max(scalar(&StepComparison::loss), scalar(&StepComparison::grad_norm)),
+            .free_loss = kBf16Slack * worst_of(baseline->free_losses, reference.free_losses),
+            .tensor = kInfinity,
+            .all_gradients = largest(&StepComparison::all_gradients),
+            .all_parameters = largest(&StepComparison::all_parameters)};
   }
   const bool same_order = layout.world_size() == 1 && layout.accum == 1;
   const double tolerance = same_order ? 0 : layout.splits_operators() ? 1e-5 : 1e-6;
-  const double free_loss = same_order ? 0 : layout.splits_operators() ? 1e-5 : 2e-6;
-  const auto all = [tolerance](const std::string&) { return tolerance; };
-  return {0, tolerance, free_loss, all, all};
+  return {.scalar = tolerance,
+          .free_loss = same_order                  ? 0
+                       : layout.splits_operators() ? 1e-5
+                                                   : 2e-6,
+          .tensor = tolerance,
+          .all_gradients = tolerance,
+          .all_parameters = tolerance};
 }
 
 // Keeps the largest difference of a kind, and what parts first in the order of the calls.
@@ -89,9 +79,8 @@ class Judge {
           fmt::format("{}{}{} is {:.1e} off, {:.1e} allowed", what, where.empty() ? "" : " ", where, value, tolerance);
     }
   }
-  void look(const std::string& what, const std::string& suffix, const Differences& differences,
-            const std::function<double(const std::string&)>& tolerance) {
-    for (const auto& [name, value] : differences) look(what, name + suffix, value, tolerance(name));
+  void look(const std::string& what, const std::string& suffix, const Differences& differences, double tolerance) {
+    for (const auto& [name, value] : differences) look(what, name + suffix, value, tolerance);
   }
   std::string summary(const std::string& what) const {
     const auto found = largest_.find(what);
@@ -114,8 +103,7 @@ Verdict judge(const Layout& layout, const std::vector<Comparison>& ranks, const 
   Judge judge;
   const auto on_rank = [&](size_t rank) { return ranks.size() == 1 ? "" : fmt::format(" on rank {}", rank); };
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
-    judge.look("initial parameters", on_rank(rank), ranks[rank].initial_parameters,
-               [&](const std::string&) { return allowed.initial; });
+    judge.look("initial parameters", on_rank(rank), ranks[rank].initial_parameters, 0);
   }
   for (size_t step = 0; step < reference.steps.size(); ++step) {
     for (size_t rank = 0; rank < ranks.size(); ++rank) {
@@ -123,9 +111,11 @@ Verdict judge(const Layout& layout, const std::vector<Comparison>& ranks, const 
       const std::string where = fmt::format(", step {}{}", step + 1, on_rank(rank));
       const std::string scalar_where = where.substr(2);
       judge.look("loss", scalar_where, relative(found.loss, reference.steps[step].loss), allowed.scalar);
-      judge.look("gradients", where, found.gradients, allowed.gradient);
+      judge.look("gradients", where, found.gradients, allowed.tensor);
+      judge.look("all gradients", scalar_where, found.all_gradients, allowed.all_gradients);
       judge.look("grad norm", scalar_where, relative(found.grad_norm, reference.steps[step].grad_norm), allowed.scalar);
-      judge.look("parameters", where, found.parameters, allowed.parameter);
+      judge.look("parameters", where, found.parameters, allowed.tensor);
+      judge.look("all parameters", scalar_where, found.all_parameters, allowed.all_parameters);
     }
   }
   std::string losses;
@@ -139,7 +129,8 @@ Verdict judge(const Layout& layout, const std::vector<Comparison>& ranks, const 
 
   Verdict verdict{.holds = judge.first_parting().empty(), .first_parting = judge.first_parting()};
   verdict.lines.push_back(fmt::format("{}: {}", layout.text, verdict.holds ? "holds" : "PARTS"));
-  for (const char* what : {"initial parameters", "loss", "grad norm", "gradients", "parameters", "free losses"}) {
+  for (const char* what : {"initial parameters", "loss", "grad norm", "gradients", "all gradients", "parameters",
+                           "all parameters", "free losses"}) {
     verdict.lines.push_back("  " + judge.summary(what));
   }
   verdict.lines.push_back("  losses" + losses);

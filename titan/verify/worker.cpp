@@ -29,13 +29,16 @@ class Comparer : public train::StepObserver {
   }
   void on_gradients(int64_t step, const Tensors& gradients) override {
     if (faults_ != nullptr) faults_->on_gradients(step, gradients);
-    differences = compare(gradients, read_gradients(folder_, step));
+    const Tensors reference = read_gradients(folder_, step);
+    differences = compare(gradients, reference);
+    difference_of_all = compare_whole(gradients, reference);
   }
   void on_clipped(int64_t step, const Tensors& gradients) override {
     if (faults_ != nullptr) faults_->on_clipped(step, gradients);
   }
 
   Differences differences;
+  double difference_of_all = 0;
 
  private:
   std::filesystem::path folder_;
@@ -80,10 +83,13 @@ void compare_with_reference(const config::JobConfig& job, const models::ModelSpe
     load_state(options.folder, step - 1, state);
     trainer.set_counters(state);
     const train::StepResult result = trainer.step(&comparer);
+    const Tensors parameters = trainer.state().model, reference = read_model(options.folder, step);
     comparison.steps.push_back({.loss = result.loss,
                                 .grad_norm = result.grad_norm,
                                 .gradients = comparer.differences,
-                                .parameters = compare(trainer.state().model, read_model(options.folder, step))});
+                                .parameters = compare(parameters, reference),
+                                .all_gradients = comparer.difference_of_all,
+                                .all_parameters = compare_whole(parameters, reference)});
   }
   save_comparison(options.results / fmt::format("rank{}.json", rank), comparison);
 }

@@ -1,0 +1,87 @@
+// titan verify holds where all is well, and finds and names planted errors (verify_with_fault.cpp).
+#include <gtest/gtest.h>
+
+#include "tests/support/run_program.h"
+#include "tests/support/tiny_job.h"
+
+namespace titan {
+namespace {
+
+test::Finished verify(const std::string& program, const std::string& layouts, const std::string& fault,
+                      const std::vector<std::string>& more = {}) {
+  const test::OutputFolder folder;
+  std::vector<std::string> argv =
+      test::tiny_job(program, folder.path(), {"--training.local_batch_size=4", "--layouts", layouts, "--steps", "3"});
+  argv[1] = "verify";
+  argv.insert(argv.end(), more.begin(), more.end());
+  test::RunOptions options{.timeout_seconds = 120};
+  if (!fault.empty()) options.environment = {{"TITAN_TEST_FAULT", fault}};
+  return test::run_program(argv, options);
+}
+
+std::string last_line(const std::string& text) {
+  const size_t end = text.find_last_not_of('\n');
+  const size_t begin = text.rfind('\n', end);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - begin);
+}
+
+TEST(Verify, DataParallelLayoutsHold) {
+  const test::Finished finished =
+      verify(TITAN_BINARY, "accum=1; dp_replicate=2; dp_replicate=4; dp_replicate=2, accum=2; accum=4", "");
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+  EXPECT_EQ(last_line(finished.out).rfind("verdict: all 5 layouts hold", 0), 0u) << finished.out;
+}
+
+TEST(Verify, Bf16LayoutsAreAsNearToFp32AsOneDevice) {
+  const test::Finished finished = verify(TITAN_BINARY, "dp_replicate=2, dtype=bf16; accum=2, dtype=bf16", "");
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+}
+
+// Tied weights, clipping inactive, an odd number of replicas.
+TEST(Verify, ThreeReplicasOfATiedModelHold) {
+  const test::Finished finished = verify(TITAN_BINARY, "dp_replicate=3; dp_replicate=3, accum=2", "",
+                                         {"--training.global_batch_size=6", "--training.local_batch_size=6",
+                                          "--training.max_norm=100", "--model.args.enable_weight_tying"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+}
+
+TEST(Verify, MistakesAreFoundBeforeAnythingStarts) {
+  const test::Finished finished = verify(TITAN_BINARY, "dp_replicate=3; tp=2; ddp=2", "");
+  EXPECT_EQ(finished.exit_code, 1);
+  EXPECT_EQ(finished.out, "");
+  EXPECT_NE(finished.err.find("'ddp': expected one of"), std::string::npos) << finished.err;
+}
+
+struct Planted {
+  std::string fault;
+  std::string parts_first;  // how the verdict's account of what parts first begins
+};
+
+class VerifyFinds : public testing::TestWithParam<Planted> {};
+
+TEST_P(VerifyFinds, AndNamesIt) {
+  const test::Finished finished = verify(TITAN_VERIFY_WITH_FAULT, "dp_replicate=2", GetParam().fault);
+  EXPECT_EQ(finished.exit_code, 1) << finished.out << finished.err;
+  EXPECT_NE(last_line(finished.out).find("dp_replicate=2 (" + GetParam().parts_first), std::string::npos)
+      << finished.out << finished.err;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, VerifyFinds,
+    testing::Values(Planted{"dropped reduction", "gradients layers.0.attention.wk.weight, step 1 on rank 0"},
+                    Planted{"double division", "gradients layers.0.attention.wk.weight, step 1 on rank 0"},
+                    Planted{"left out of clipping", "parameters layers.0.ffn_norm.weight, step "},
+                    Planted{"sample read twice", "loss step 2"},
+                    Planted{"another seed", "initial parameters layers.0.attention.wk.weight on rank 1"}),
+    [](const auto& info) {
+      std::string name;
+      for (const char c : info.param.fault) name += c == ' ' ? '_' : c;
+      return name;
+    });
+
+TEST(VerifyFindsNothing, WhereNothingIsPlanted) {
+  EXPECT_EQ(verify(TITAN_VERIFY_WITH_FAULT, "dp_replicate=2", "").exit_code, 0);
+}
+
+}  // namespace
+}  // namespace titan
