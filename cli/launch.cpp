@@ -119,9 +119,10 @@ int run_launch(const Arguments& arguments) {
   } else if (log_rank != nullptr) {
     read_filter(log_rank, "LOG_RANK", options);
   }
-  check_before_launch({separator + 2, arguments.end()}, options.nproc_per_node * options.num_nodes);
   options.command = {launch::own_program()};
   options.command.insert(options.command.end(), separator + 1, arguments.end());
+  launch::check(options);
+  check_before_launch({separator + 2, arguments.end()}, options.nproc_per_node * options.num_nodes);
   return launch::launch_ranks(options);
 }
 

@@ -34,20 +34,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMaxRanks = 1024;  // on one machine; more is a slip of the keyboard
 
-void check(const LaunchOptions& options) {
-  TORCH_CHECK_VALUE(1 <= options.nproc_per_node && options.nproc_per_node <= kMaxRanks,
-                    "--nproc-per-node: expected 1 to ", kMaxRanks, " ranks, got ", options.nproc_per_node);
-  TORCH_CHECK_VALUE(options.num_nodes >= 1, "--nnodes: expected 1 or more machines, got ", options.num_nodes);
-  TORCH_CHECK_VALUE(0 <= options.node_rank && options.node_rank < options.num_nodes, "--node-rank: expected 0 to ",
-                    options.num_nodes - 1, " (--nnodes ", options.num_nodes, "), got ", options.node_rank);
-  TORCH_CHECK_VALUE(options.num_nodes == 1 || options.master_port != 0, "--rdzv-endpoint: needed with --nnodes ",
-                    options.num_nodes,
-                    "; give HOST:PORT of a free port on the machine of node rank 0, the same on all machines");
-  TORCH_CHECK_VALUE(0 <= options.master_port && options.master_port <= 65535,
-                    "--rdzv-endpoint: expected a port from 1 to 65535, got ", options.master_port);
-  TORCH_INTERNAL_ASSERT(!options.command.empty() && options.command[0].starts_with("/"), "command: no absolute path");
-}
-
 // A pipe that got the number of a closed standard stream would be taken for it.
 void open_standard_streams() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
@@ -329,6 +315,20 @@ int Launcher::report() {
 }
 
 }  // namespace
+
+void check(const LaunchOptions& options) {
+  TORCH_CHECK_VALUE(1 <= options.nproc_per_node && options.nproc_per_node <= kMaxRanks,
+                    "--nproc-per-node: expected 1 to ", kMaxRanks, " ranks, got ", options.nproc_per_node);
+  TORCH_CHECK_VALUE(options.num_nodes >= 1, "--nnodes: expected 1 or more machines, got ", options.num_nodes);
+  TORCH_CHECK_VALUE(0 <= options.node_rank && options.node_rank < options.num_nodes, "--node-rank: expected 0 to ",
+                    options.num_nodes - 1, " (--nnodes ", options.num_nodes, "), got ", options.node_rank);
+  TORCH_CHECK_VALUE(options.num_nodes == 1 || options.master_port != 0, "--rdzv-endpoint: needed with --nnodes ",
+                    options.num_nodes,
+                    "; give HOST:PORT of a free port on the machine of node rank 0, the same on all machines");
+  TORCH_CHECK_VALUE(0 <= options.master_port && options.master_port <= 65535,
+                    "--rdzv-endpoint: expected a port from 1 to 65535, got ", options.master_port);
+  TORCH_INTERNAL_ASSERT(!options.command.empty() && options.command[0].starts_with("/"), "command: no absolute path");
+}
 
 int launch_ranks(const LaunchOptions& options) {
   check(options);

@@ -39,6 +39,9 @@ struct LaunchOptions {
   int stderr_fd = STDERR_FILENO;  // where their stderr is shown, and what the launcher itself has to say
 };
 
+// Throws c10::ValueError on options that cannot be, one line that names the flag of `titan launch`.
+void check(const LaunchOptions& options);
+
 // Runs the job to its end and returns the exit code for the process:
 //   0 if every rank exits with 0, also after a SIGINT or SIGTERM, which are passed on to every rank, once;
 //   otherwise that of the rank that failed first, if it is 1 to 123, else 1 (signals). Each failing rank, how it ended
@@ -46,7 +49,7 @@ struct LaunchOptions {
 // A second SIGINT kills the ranks. No rank and nothing that ranks started outlives this call (but what left its
 // rank's process group), nor the process, even if it is SIGKILLed.
 // Catches SIGCHLD, SIGINT, SIGTERM, SIGHUP and SIGPIPE while it runs; once at a time, from a thread that lives as long
-// as the ranks shall. Throws c10::ValueError on options that cannot be, c10::Error if a rank cannot be started.
+// as the ranks shall. Throws as check() does, and c10::Error if a rank cannot be started.
 int launch_ranks(const LaunchOptions& options);
 
 // The path of the running program, for ranks that are to be the same.
