@@ -1,14 +1,13 @@
 #include "titan/distributed/in_flight.h"
 
 #include <ATen/core/grad_mode.h>
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <torch/csrc/distributed/c10d/Work.hpp>
 
-#include "titan/distributed/heartbeat.h"
+#include "titan/distributed/failure.h"
 #include "titan/distributed/process_group.h"
 
 namespace titan::distributed {
@@ -53,17 +52,8 @@ std::string InFlight::description() const {
 }
 
 void InFlight::fail(const std::exception& error) const {
-  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin_;
-  const auto* const torch_error = dynamic_cast<const c10::Error*>(&error);
-  std::string reason = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
-  reason = reason.substr(0, reason.find('\n'));
-  if (reason.starts_with("[/") && reason.find("] ") != std::string::npos) {
-    reason = reason.substr(reason.find("] ") + 2);  // Gloo's source file
-  }
-  Heartbeat* const heartbeat = group_->heartbeat();
-  const std::string blame = heartbeat != nullptr ? heartbeat->blame(description(), group_->ranks()) : "it failed";
-  TORCH_CHECK(false, description(), ": ", blame, "; rank ", group_->ranks()[static_cast<size_t>(group_->rank())],
-              fmt::format(" waited for {:.1f} s ({})", waited.count(), reason));
+  throw_failure(description(), group_->ranks(), group_->ranks()[static_cast<size_t>(group_->rank())], begin_,
+                group_->heartbeat(), error);
 }
 
 }  // namespace titan::distributed

@@ -2,6 +2,8 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+
 #include "titan/config/check.h"
 
 namespace titan::distributed {
@@ -13,6 +15,9 @@ ParallelDims ParallelDims::from(const config::JobConfig& job, int64_t world_size
   dims.dp_replicate = p.data_parallel_replicate_degree;
   dims.cp = p.context_parallel_degree;
   dims.tp = p.tensor_parallel_degree;
+  TORCH_CHECK_VALUE(std::min({dims.pp, dims.dp_replicate, dims.cp, dims.tp}) >= 1, "parallelism: the degrees (pp ",
+                    dims.pp, ", dp_replicate ", dims.dp_replicate, ", cp ", dims.cp, ", tp ", dims.tp,
+                    ") must be at least 1");
   dims.dp_shard = config::data_parallel_degree(job, world_size) / dims.dp_replicate;
   TORCH_CHECK_VALUE(dims.world_size() == world_size, "parallelism: the degrees (pp ", dims.pp, " x dp_replicate ",
                     dims.dp_replicate, " x dp_shard ", dims.dp_shard, " x cp ", dims.cp, " x tp ", dims.tp,

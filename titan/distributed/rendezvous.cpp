@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <functional>
 #include <future>
+#include <memory>
+#include <optional>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -33,22 +35,21 @@ std::string in_seconds(milliseconds time) {
 
 // c10d logs failed calls of a store, each with a page of trace; here they are exceptions, and expected when ranks die.
 // TORCH_CPP_LOG_LEVEL is how a user asks for the pages.
-void keep_store_quiet() {
-  constexpr int kErrorsOnly = 2;
-  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr)
-    FLAGS_caffe2_log_level = std::max(FLAGS_caffe2_log_level, kErrorsOnly);
+constexpr int kErrors = 2, kFatal = 3;
+void log_from(int level) {
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = level;
 }
 
 std::string place(const RankInfo& info) { return fmt::format("{}:{}", info.master_addr, info.master_port); }
 
-// `work` on a thread of its own, which is left behind if it is not over in time: a store whose process is stopped, or
-// a program that is no store, never answers.
+// What `work` returns, on a thread of its own, which is left behind if it is not over in time: a store whose process is
+// stopped, or a program that is no store, never answers.
 template <class Result>
-Result within(milliseconds patience, std::function<Result()> work, const std::string& otherwise) {
+std::optional<Result> within(milliseconds patience, std::function<Result()> work) {
   auto task = std::make_shared<std::packaged_task<Result()>>(std::move(work));
   std::future<Result> result = task->get_future();
   std::thread([task] { (*task)(); }).detach();
-  TORCH_CHECK_VALUE(result.wait_for(patience) == std::future_status::ready, otherwise);
+  if (result.wait_for(patience) != std::future_status::ready) return std::nullopt;
   return result.get();
 }
 
@@ -90,19 +91,20 @@ c10::intrusive_ptr<c10d::TCPStore> connect(const RankInfo& info, milliseconds ti
   options.port = static_cast<uint16_t>(info.master_port);
   options.waitWorkers = false;
   options.timeout = timeout;
-  const std::string otherwise = fmt::format(
-      "MASTER_ADDR, MASTER_PORT: what listens at {} does not answer as a store within {}; is it rank 0 of this job?",
-      place(info), in_seconds(timeout));
-  return within<c10::intrusive_ptr<c10d::TCPStore>>(
-      timeout,
-      [host = info.master_addr, options, otherwise] {
+  const auto connected = within<c10::intrusive_ptr<c10d::TCPStore>>(
+      timeout, [host = info.master_addr, options]() -> c10::intrusive_ptr<c10d::TCPStore> {
+        log_from(kFatal);
+        c10::intrusive_ptr<c10d::TCPStore> store;
         try {
-          return c10::make_intrusive<c10d::TCPStore>(host, options);
-        } catch (const std::exception& error) {
-          TORCH_CHECK_VALUE(false, otherwise);
+          store = c10::make_intrusive<c10d::TCPStore>(host, options);
+        } catch (const std::exception&) {  // null says it
         }
-      },
-      otherwise);
+        log_from(kErrors);
+        return store;
+      });
+  TORCH_CHECK_VALUE(connected && *connected, "MASTER_ADDR, MASTER_PORT: what listens at ", place(info),
+                    " does not answer as a store within ", in_seconds(timeout), "; is it rank 0 of this job?");
+  return *connected;
 }
 
 void publish(c10d::Store& store, const std::string& verdict) { store.compareSet(kJoined, std::string(), verdict); }
@@ -134,10 +136,13 @@ std::string missing_ranks(c10d::Store& store, const RankInfo& info, milliseconds
                                 name_of_ranks(missing), info.world_size, place(info), in_seconds(timeout));
 }
 
-std::string wait_for_verdict(c10d::Store& store, const RankInfo& info, milliseconds timeout) {
+std::string wait_for_verdict(c10d::Store& store, const RankInfo& info, milliseconds timeout,
+                             Clock::time_point deadline) {
+  constexpr milliseconds kAtLeast{100};
+  const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
   bool store_answers = true;
   try {
-    store.wait({kJoined}, timeout);
+    store.wait({kJoined}, std::max(left, kAtLeast));
   } catch (const std::exception&) {  // the usual reason is the timeout, and then the store answers
     try {
       publish(store, missing_ranks(store, info, timeout));
@@ -150,11 +155,14 @@ std::string wait_for_verdict(c10d::Store& store, const RankInfo& info, milliseco
 }
 
 // The store ends with the rank that serves it, so that one leaves last; but it does not wait for long.
-void tell_others(c10d::Store& store, const RankInfo& info) {
+void tell_others(c10d::Store& store, const RankInfo& info, const std::string& verdict) {
   constexpr milliseconds kPatience{3000};
   const auto deadline = Clock::now() + kPatience;
+  // Some may still be on their way, unless it is because they did not come.
+  const bool all_are_here = verdict.rfind(kMissing, 0) == 0;
   store.add("num_told", 1);
-  while (serves_store(info) && Clock::now() < deadline && store.add("num_told", 0) < store.add("num_joined", 0)) {
+  while (serves_store(info) && Clock::now() < deadline &&
+         store.add("num_told", 0) < (all_are_here ? store.add("num_joined", 0) : info.world_size)) {
     std::this_thread::sleep_for(milliseconds(20));
   }
 }
@@ -176,20 +184,20 @@ std::string own_address(c10d::Store& store, const RankInfo& info, const std::str
 bool serves_store(const RankInfo& info) { return info.rank == 0 && !info.agent_hosts_store; }
 
 c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, milliseconds timeout) {
-  keep_store_quiet();
+  log_from(kErrors);
   check_host(info.master_addr);
   const auto store = serves_store(info) ? serve(info, timeout) : connect(info, timeout);
   return c10::make_intrusive<c10d::PrefixStore>(fmt::format("titan/{}", info.restart_count), store);
 }
 
-std::string roll_call(c10d::Store& store, const RankInfo& info, milliseconds timeout) {
+std::string roll_call(c10d::Store& store, const RankInfo& info, milliseconds timeout, Clock::time_point deadline) {
   const std::string machine = network_identity();
   register_rank(store, info);
   store.add("machine/" + machine, 1);
   if (store.add("num_joined", 1) == info.world_size) publish(store, kAll);
-  const std::string verdict = wait_for_verdict(store, info, timeout);
+  const std::string verdict = wait_for_verdict(store, info, timeout, deadline);
   if (verdict != kAll) {
-    tell_others(store, info);
+    tell_others(store, info, verdict);
     TORCH_CHECK_VALUE(verdict.rfind(kWrong, 0) != 0, verdict.substr(sizeof(kWrong) - 1));
     TORCH_CHECK(false, verdict.substr(sizeof(kMissing) - 1));
   }

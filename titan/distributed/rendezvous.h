@@ -25,7 +25,9 @@ c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, std::chrono::mi
 
 // Collective: returns when all ranks have called it. Returns this machine's address as the other ranks reach it:
 // 127.0.0.1 if all are on one machine. Throws on every rank, the same line: c10::ValueError at once if a rank is there
-// twice or the ranks disagree on the world size; c10::Error naming the ranks that are missing after `timeout`.
-std::string roll_call(c10d::Store& store, const RankInfo& info, std::chrono::milliseconds timeout);
+// twice or the ranks disagree on the world size; c10::Error naming the ranks that are missing at `deadline`, which ends
+// the `timeout` that the message gives.
+std::string roll_call(c10d::Store& store, const RankInfo& info, std::chrono::milliseconds timeout,
+                      std::chrono::steady_clock::time_point deadline);
 
 }  // namespace titan::distributed

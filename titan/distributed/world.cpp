@@ -11,6 +11,7 @@
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
+#include "titan/distributed/failure.h"
 #include "titan/distributed/heartbeat.h"
 #include "titan/distributed/rendezvous.h"
 
@@ -45,20 +46,20 @@ World::World(RankInfo info, WorldOptions options)
     store_ = c10::make_intrusive<c10d::HashStore>();
     return;
   }
-  const auto start = std::chrono::steady_clock::now();
+  const auto deadline = std::chrono::steady_clock::now() + timeout_;
   store_ = open_store(info_, timeout_);
-  join(std::chrono::duration_cast<std::chrono::milliseconds>(start + timeout_ - std::chrono::steady_clock::now()));
+  join(deadline);
 }
 
 World::World(RankInfo info, c10::intrusive_ptr<c10d::Store> store, WorldOptions options)
     : info_(std::move(info)), options_(std::move(options)), timeout_(options_.init_timeout), store_(std::move(store)) {
   if (!options_.make_backend) options_.make_backend = backend_factory(options_.backend);
-  if (info_.world_size > 1 && options_.backend != kFake) join(timeout_);
+  if (info_.world_size > 1 && options_.backend != kFake) join(std::chrono::steady_clock::now() + timeout_);
 }
 
-void World::join(std::chrono::milliseconds timeout) {
+void World::join(std::chrono::steady_clock::time_point deadline) {
   store_->setTimeout(options_.init_timeout);
-  local_address_ = roll_call(*store_, info_, timeout);
+  local_address_ = roll_call(*store_, info_, timeout_, deadline);
   // A connection of its own, so that it goes on while this one waits.
   heartbeat_ =
       std::make_shared<Heartbeat>(store_->clone(), info_.rank, info_.world_size,
@@ -99,13 +100,11 @@ std::shared_ptr<ProcessGroup> World::group(std::vector<int64_t> ranks) {
   c10::intrusive_ptr<c10d::Backend> backend;
   if (request.size > 1) {
     request.store = c10::make_intrusive<c10d::PrefixStore>(group_key(ranks), store_);
+    const auto begin = std::chrono::steady_clock::now();
     try {
       backend = options_.make_backend(request);
     } catch (const std::exception& error) {
-      const std::string reason = error.what();
-      TORCH_CHECK(false, "making the connections of ", name_of_ranks(ranks), " failed: ",
-                  heartbeat_ ? heartbeat_->blame("making the connections of " + name_of_ranks(ranks), ranks) : "", " (",
-                  reason.substr(0, reason.find('\n')), ")");
+      throw_failure("connecting " + name_of_ranks(ranks), ranks, rank(), begin, heartbeat_.get(), error);
     }
   }
   auto group = std::make_shared<ProcessGroup>(ranks, request.rank, std::move(backend), timeout_, heartbeat_);

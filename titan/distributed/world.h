@@ -61,7 +61,7 @@ class World {
   void set_timeout(std::chrono::milliseconds timeout);
 
  private:
-  void join(std::chrono::milliseconds timeout);
+  void join(std::chrono::steady_clock::time_point deadline);
 
   RankInfo info_;
   WorldOptions options_;

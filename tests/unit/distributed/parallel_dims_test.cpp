@@ -28,6 +28,7 @@ TEST(ParallelDims, RefusesDegreesThatDoNotFit) {
   EXPECT_THROW(ParallelDims::from(job(2, 1, -1, 1, 2), 6), c10::ValueError);
   EXPECT_THROW(ParallelDims::from(job(2, 1, 1, 1, 2), 8), c10::ValueError);
   EXPECT_THROW(ParallelDims::from(job(1, 1, 1, 1, 1), 2), c10::ValueError);
+  EXPECT_THROW(ParallelDims::from(job(1, 0, -1, 1, 1), 2), c10::ValueError);
 }
 
 TEST(ParallelDims, BuildsTheMeshInTheOrderOfTheAxes) {
