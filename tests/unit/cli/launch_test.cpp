@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(
                 {"--nproc-per-node=2", "--local-ranks-filter=-1", "--", "train"},
                 "--local-ranks-filter: expected local ranks from 0"},
         Mistake{"LogsWhereNoneCanBe",
-                {"--nproc-per-node=2", "--log-dir=/proc/nowhere", "--", "train"},
+                {"--nproc-per-node=2", "--log-dir=/proc/nowhere", "--", "train", "--help"},
                 "--log-dir: cannot write /proc/nowhere/rank0/stdout.log"}),
     [](const auto& info) { return info.param.name; });
 
