@@ -11,6 +11,7 @@ arguments=()
 for argument in "$@"; do
   if [[ $argument == --all ]]; then
     setup=(--oracle)
+    export TITAN_TEST_ALL=1  # tests that repeat themselves then do so more often
     select=()
   else
     arguments+=("$argument")

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <random>
 #include <regex>
@@ -57,14 +58,13 @@ TEST(LaunchedTraining, FinishesItsStepAndSavesWhenAskedToStop) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "checkpoint" / ("step-" + std::to_string(steps.back().step))));
 }
 
-// A mistake is every rank's; it is shown once, and one line says whose it was.
+// A mistake is every rank's; it is found before any of them starts.
 TEST(LaunchedTraining, AMistakeInTheConfigurationIsShownOnce) {
   const OutputFolder folder;
   const test::Finished finished = launch_tiny_job(folder, {"--training.steps=ten"}, {.timeout_seconds = 20});
   EXPECT_EQ(finished.exit_code, 1);
-  EXPECT_EQ(test::lines_of(finished.err).size(), 2u) << finished.err;
-  EXPECT_EQ(finished.err.find("[rank0]:training.steps: "), 0u) << finished.err;
-  EXPECT_EQ(count_of(finished.err, "titan launch: ranks 0, 1 failed: exit code 1: training.steps: "), 1u);
+  EXPECT_EQ(test::lines_of(finished.err).size(), 1u) << finished.err;
+  EXPECT_EQ(finished.err.find("training.steps: "), 0u) << finished.err;
 }
 
 // A corpus for each rank: that of `broken_rank`, if there is one, has a line that is not JSON after `num_good`.
@@ -130,11 +130,12 @@ void break_a_rank(Fault fault, int64_t victim, int moment) {
   for (const auto& [rank, pid] : pids) EXPECT_TRUE(test::goes_away(pid)) << "rank " << rank << " is left";
 }
 
-// Thirty in a row.
+// Thirty in a row; nine unless ./run_tests.sh --all asks for all there is.
 TEST(LaunchedTraining, EndsInTimeAndNamesTheRankWhateverHappensToIt) {
+  const int num_rounds = std::getenv("TITAN_TEST_ALL") != nullptr ? 30 : 9;
   std::mt19937 random(20260102);
   const auto draw = [&](int n) { return std::uniform_int_distribution<int>(0, n - 1)(random); };
-  for (int round = 0; round < 30; ++round) {
+  for (int round = 0; round < num_rounds; ++round) {
     const int64_t victim = draw(kNumRanks);
     const auto fault = static_cast<Fault>(draw(3));
     // Stopping a rank before the first step costs comm.init_timeout_seconds.
