@@ -268,18 +268,26 @@ void Heartbeat::say_goodbye(Ending ending) {
   shared_->on_thread([shared = shared_.get()] { shared->beat(); }, shared_->options.silent_after);
 }
 
+bool Heartbeat::waited() const {
+  const std::scoped_lock lock(shared_->mutex);
+  return shared_->state == kWaited;
+}
+
 std::string Heartbeat::blame(const std::string& operation, const std::vector<int64_t>& ranks) {
+  const HeartbeatOptions& options = shared_->options;
+  milliseconds patience = options.silent_after + 8 * options.interval;
   {
     const std::scoped_lock lock(shared_->mutex);
     if (shared_->state == kRunning) {
       shared_->state = kWaited;
       shared_->operation = operation;
     }
+    // The thread hangs in the store already.
+    if (Clock::now() - shared_->last_answer > options.silent_after) patience = 2 * options.interval;
   }
   const auto answer = std::make_shared<std::string>();
   const bool over =
-      shared_->on_thread([shared = shared_.get(), answer, ranks] { *answer = shared->investigate(ranks); },
-                         shared_->options.silent_after + 8 * shared_->options.interval);
+      shared_->on_thread([shared = shared_.get(), answer, ranks] { *answer = shared->investigate(ranks); }, patience);
   if (over) return *answer;
   const std::scoped_lock lock(shared_->mutex);
   if (!shared_->verdict.empty()) return shared_->verdict;

@@ -39,6 +39,8 @@ class Heartbeat {
   // remains one that waited.
   enum class Ending { kDone, kFailed };
   void say_goodbye(Ending ending);
+  // Whether this rank is one that waited in vain.
+  bool waited() const;
 
   // To be called when an operation among `ranks` failed: tells the others that this rank waited in it, and finds out
   // who is to blame: "rank 2 has not been heard of for 93 s", "rank 1 failed by itself", or, where all are there,

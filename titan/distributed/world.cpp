@@ -71,8 +71,10 @@ World::~World() {
   const bool failing = std::uncaught_exceptions() > 0;
   if (heartbeat_) {
     heartbeat_->say_goodbye(failing ? Heartbeat::Ending::kFailed : Heartbeat::Ending::kDone);
-    // In a failure the others need the store only to find its reason.
-    const auto patience = failing ? 2 * heartbeat_options(size()).silent_after : timeout_;
+    // After a failure of this rank there is nothing to tell. After one of another, the beats of the others fetch the
+    // reason out of the store.
+    const std::chrono::milliseconds beats = 3 * heartbeat_options(size()).interval;
+    const auto patience = !failing ? timeout_ : heartbeat_->waited() ? beats : std::chrono::milliseconds(0);
     if (serves_store(info_)) heartbeat_->wait_for_others(patience);
   }
   for (const auto& [ranks, group] : groups_) {

@@ -36,7 +36,7 @@ class World {
   World(RankInfo info, c10::intrusive_ptr<c10d::Store> store, WorldOptions options);
 
   // Says goodbye to the others; while an exception flies, that this rank failed. Whoever serves the store waits for
-  // the goodbyes of all, in a failure a few seconds at most. In a failure connections stay open until the process ends.
+  // the goodbyes of all, in a failure a second or two at most. Then connections stay open until the process ends.
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
