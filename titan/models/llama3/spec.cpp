@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "titan/config/check.h"
 #include "titan/config/job_config.h"
 #include "titan/config/problems.h"
 #include "titan/models/llama3/config.h"
@@ -28,7 +29,9 @@ void check_job(const config::JobConfig& job, config::Problems& problems) {
                              job.model.flavor));
     return;
   }
-  check(with_args(*flavor, job.model.args), problems);
+  const Config config = with_args(*flavor, job.model.args);
+  check(config, problems);
+  config::check_degrees_against_model(job, config.n_layers, config.n_heads, config.num_kv_heads(), problems);
 }
 
 std::string describe(const config::JobConfig& job) {
