@@ -27,7 +27,7 @@ scripts/build.sh titan
 
 arguments=(train --job.config_file "${config_file#"$PWD"/}")
 if [[ -n ${COMM_MODE:-} ]]; then
-  export WORLD_SIZE=$ngpu RANK=0 LOCAL_RANK=0
+  export WORLD_SIZE=$ngpu RANK=0 LOCAL_RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500  # nobody will be asked
   exec build/titan "${arguments[@]}" --comm.mode="$COMM_MODE" --training.steps=1 "$@"
 fi
 if ((ngpu > 1)); then
