@@ -200,7 +200,7 @@ RankInfo read(const Variables& variables) {
 }  // namespace
 
 RankInfo rank_info_from(const std::function<const char*(const char*)>& variable) {
-  const RankInfo info = read(Variables(variable));
+  RankInfo info = read(Variables(variable));
   TORCH_CHECK_VALUE(info.world_size >= 1, "WORLD_SIZE (environment): expected at least 1, got ", info.world_size);
   TORCH_CHECK_VALUE(info.rank < info.world_size, "RANK (environment): expected less than the world size (",
                     info.world_size, "), got ", info.rank);

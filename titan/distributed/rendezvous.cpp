@@ -170,7 +170,7 @@ void tell_others(c10d::Store& store, const RankInfo& info, const std::string& ve
 std::string own_address(c10d::Store& store, const RankInfo& info, const std::string& machine) {
   if (store.add("machine/" + machine, 0) == info.world_size) return "127.0.0.1";
   // The way to rank 0 tells which address others see; on rank 0's own machine, the way to any other.
-  const std::string address = local_address_towards(info.master_addr);
+  std::string address = local_address_towards(info.master_addr);
   if (!address.empty() && !is_loopback(address)) {
     store.set("address", address);
     return address;
