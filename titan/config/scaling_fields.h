@@ -96,7 +96,7 @@ void visit_fields(Checkpoint& s, Visitor&& field) {
   field("create_seed_checkpoint", s.create_seed_checkpoint, "Save the initial weights as step 0 and end.");
   field("load_only", s.load_only, "Load, but save nothing.");
   field("on_corrupt", s.on_corrupt, "What to do when the latest checkpoint is damaged: stop, or take the one before.",
-        one_of({"stop", "previous"}) | not_yet() | ours());
+        one_of({"stop", "previous"}) | ours());
   field("on_save_error", s.on_save_error, "What to do when a checkpoint cannot be written.",
         one_of({"stop", "continue"}) | not_yet() | ours());
 }

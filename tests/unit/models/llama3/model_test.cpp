@@ -45,11 +45,13 @@ TEST(Llama3, FqnsAreTorchTitans) {
                 "layers.0.ffn_norm.weight", "norm.weight", "output.weight"}));
 }
 
+// 1.6 TB of parameters. libtorch alone takes about 110 MB.
 TEST(Llama3, MetaModelTakesNoMemory) {
-  const int64_t before = metrics::process_memory().peak_reserved_bytes;
   const Transformer model(*config_of("405B"), 131072, at::kFloat);
-  EXPECT_LT(metrics::process_memory().peak_reserved_bytes - before, 50 << 20);
   EXPECT_TRUE(model.freqs_cis.get().is_meta());
+#ifndef __SANITIZE_ADDRESS__  // which keeps memory of its own
+  EXPECT_LT(metrics::process_memory().peak_reserved_bytes, 200'000'000);
+#endif
 }
 
 TEST(Llama3, FlopsFollowTorchTitansFormula) {
