@@ -180,6 +180,9 @@ void Trainer::train() {
       return;
     }
   }
+  if (loader_ != nullptr && loader_->num_skipped_lines() > 0) {
+    logging::warning("data.on_error = skip: {} broken lines were skipped", loader_->num_skipped_lines());
+  }
   logging::info("Training completed");
 }
 

@@ -149,6 +149,20 @@ TEST(Train, ValidatesWithoutTouchingTheRun) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i].loss, b[i].loss);
 }
 
+TEST(Train, BrokenLinesStopTheRunOrAreSkippedAndCounted) {
+  const OutputFolder folder;
+  std::filesystem::create_directories(folder.path() / "data");
+  std::filesystem::copy(test::tiny_golden() / "corpus/corpus.json", folder.path() / "data/a.json");
+  std::ofstream(folder.path() / "data/b.json") << "{\"text\": 7}\n{\"text\": \"fine\"}\n";
+  const std::string path = "--training.dataset_path=" + (folder.path() / "data").string();
+  const Finished stopped = train(folder.path() / "out", {path});
+  EXPECT_EQ(stopped.exit_code, 1);
+  EXPECT_NE(stopped.err.find("b.json:1"), std::string::npos) << stopped.err;
+  const Finished skipped = train(folder.path() / "out", {path, "--data.on_error=skip"});
+  EXPECT_EQ(skipped.exit_code, 0) << skipped.err;
+  EXPECT_NE(skipped.out.find("broken lines were skipped"), std::string::npos) << skipped.out;
+}
+
 TEST(Train, WritesASeedCheckpointThatAnotherRunStartsFrom) {
   const OutputFolder seed, direct, from_seed;
   ASSERT_EQ(
