@@ -35,6 +35,7 @@ std::vector<test::Finished> run_job(const std::string& scenario, int timeout_sec
   const std::string port = std::to_string(free_port());
   std::vector<test::Finished> finished(kNumRanks);
   std::vector<std::thread> threads;
+  threads.reserve(kNumRanks);
   for (int rank = 0; rank < kNumRanks; ++rank) {
     threads.emplace_back([&, rank] {
       test::RunOptions options;

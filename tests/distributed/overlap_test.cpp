@@ -25,6 +25,7 @@ TEST(Overlap, OperationsRunAtTheSameTime) {
         barrier(*group);
         const auto begin = Clock::now();
         std::vector<Pending> pending;
+        pending.reserve(kNumOperations);
         for (int i = 0; i < kNumOperations; ++i) pending.push_back(all_reduce(at::ones({100}), ReduceOp::kSum, *group));
         EXPECT_FALSE(pending.front().completed() && Clock::now() - begin < kDelay);
         for (Pending& operation : pending) EXPECT_TRUE(at::equal(operation.wait(), at::full({100}, 2.0)));
