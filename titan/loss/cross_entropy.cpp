@@ -47,7 +47,7 @@ struct ChunkedCrossEntropy : torch::autograd::Function<ChunkedCrossEntropy> {
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list) {
+                                                 const torch::autograd::variable_list&) {
     // The parameters' gradients are there already, so the incoming gradient can be nothing but 1.
     at::Tensor hidden_grad = context->saved_data["hidden_grad"].toTensor();
     context->saved_data.erase("hidden_grad");

@@ -23,9 +23,16 @@ void remove_from(Hooks& hooks, HookId id) {
   std::erase_if(hooks, [id](const auto& hook) { return hook.id == id; });
 }
 
+// One sequence for hooks of all kinds, so that an id names one hook.
 HookId next_hook_id() {
   static HookId next = 0;
   return next++;
+}
+
+template <class Hook, class Function>
+HookId add_to(std::vector<Hook>& hooks, Function function) {
+  hooks.push_back(Hook{next_hook_id(), std::move(function)});
+  return hooks.back().id;
 }
 
 }  // namespace
@@ -56,29 +63,21 @@ void ChildSlot::adopt(Module* module) {
   module->name_ = name_;
 }
 
-HookId Module::register_forward_pre_hook(PreHook hook) {
-  return pre_hooks_.emplace_back(next_hook_id(), std::move(hook)).id;
-}
+HookId Module::register_forward_pre_hook(PreHook hook) { return add_to(pre_hooks_, std::move(hook)); }
 
-HookId Module::register_forward_hook(PostHook hook) {
-  return post_hooks_.emplace_back(next_hook_id(), std::move(hook)).id;
-}
+HookId Module::register_forward_hook(PostHook hook) { return add_to(post_hooks_, std::move(hook)); }
 
 HookId Module::register_use_hooks(UseHook begin, UseHook end) {
-  return use_hooks_.emplace_back(next_hook_id(), UseHooks{std::move(begin), std::move(end)}).id;
+  return add_to(use_hooks_, UseHooks{std::move(begin), std::move(end)});
 }
 
 HookId Module::register_full_backward_pre_hook(BackwardPreHook hook) {
-  return backward_pre_hooks_.emplace_back(next_hook_id(), std::move(hook)).id;
+  return add_to(backward_pre_hooks_, std::move(hook));
 }
 
-HookId Module::register_full_backward_hook(BackwardHook hook) {
-  return backward_hooks_.emplace_back(next_hook_id(), std::move(hook)).id;
-}
+HookId Module::register_full_backward_hook(BackwardHook hook) { return add_to(backward_hooks_, std::move(hook)); }
 
-HookId Module::register_gradients_ready_hook(UseHook hook) {
-  return gradients_ready_hooks_.emplace_back(next_hook_id(), std::move(hook)).id;
-}
+HookId Module::register_gradients_ready_hook(UseHook hook) { return add_to(gradients_ready_hooks_, std::move(hook)); }
 
 void Module::remove_hook(HookId id) {
   remove_from(pre_hooks_, id);

@@ -41,7 +41,7 @@ std::vector<std::string> fqns(const Module& module, bool with_tied = false) {
 TEST(Module, HooksRunInTheOrderOfTheContract) {
   const auto pair = make_pair(2, 3);
   std::vector<std::string> events;
-  const auto note = [&](std::string event) { return [&events, event](auto&&...) { events.push_back(event); }; };
+  const auto note = [&](const std::string& event) { return [&events, event](auto&&...) { events.push_back(event); }; };
   pair->first->register_forward_hook(note("post 1"));
   pair->first->register_forward_pre_hook(note("pre 1"));
   pair->first->register_forward_pre_hook(note("pre 2"));

@@ -13,7 +13,6 @@ namespace titan::optim {
 namespace {
 
 using test::random;
-using test::relative_difference;
 
 // Two parameters of odd sizes, the second without a gradient in every other step.
 struct Model : nn::Module {
