@@ -111,6 +111,23 @@ double compare_whole(const Tensors& tensors, const Tensors& reference) {
   return relative(distance, norm);
 }
 
+Differences adam_slack(const Tensors& gradients, const Tensors& reference_gradients,
+                       const Tensors& reference_parameters, double lr, double eps) {
+  Differences slack;
+  for (const auto& [name, reference] : reference_gradients) {
+    const auto found = gradients.find(name);
+    const auto parameter = reference_parameters.find(name);
+    if (found == gradients.end() || parameter == reference_parameters.end() ||
+        found->second.sizes() != reference.sizes()) {
+      continue;  // infinitely far already
+    }
+    const at::Tensor expected = reference.to(at::kDouble);
+    const at::Tensor bound = ((found->second.to(at::kDouble) - expected).abs() / (expected.abs() + eps)).clamp_max(2);
+    slack[name] = lr * relative(kernels::sum_of_squares(bound), kernels::sum_of_squares(parameter->second));
+  }
+  return slack;
+}
+
 void save_state(const std::filesystem::path& folder, int64_t step, const checkpoint::TrainState& state) {
   Tensors all;
   for (const auto& [name, tensor] : state.model) all[kModel + name] = tensor;
@@ -154,6 +171,7 @@ void save_comparison(const std::filesystem::path& file, const Comparison& compar
                      {"grad_norm", to_json(step.grad_norm)},
                      {"gradients", to_json(step.gradients)},
                      {"parameters", to_json(step.parameters)},
+                     {"parameter_slack", to_json(step.parameter_slack)},
                      {"all_gradients", to_json(step.all_gradients)},
                      {"all_parameters", to_json(step.all_parameters)}});
   }
@@ -173,6 +191,7 @@ Comparison read_comparison(const std::filesystem::path& file) {
                                 .grad_norm = to_double(step.at("grad_norm")),
                                 .gradients = to_differences(step.at("gradients")),
                                 .parameters = to_differences(step.at("parameters")),
+                                .parameter_slack = to_differences(step.at("parameter_slack")),
                                 .all_gradients = to_double(step.at("all_gradients")),
                                 .all_parameters = to_double(step.at("all_parameters"))});
   }

@@ -22,9 +22,10 @@ namespace titan::verify {
 using Differences = std::map<std::string, double>;
 
 struct StepComparison {
-  double loss = 0, grad_norm = 0;                // of the step from the reference's state before it
-  Differences gradients;                         // before clipping
-  Differences parameters;                        // after the update
+  double loss = 0, grad_norm = 0;  // of the step from the reference's state before it
+  Differences gradients;           // before clipping
+  Differences parameters;          // after the update
+  Differences parameter_slack;     // how far Adam may take parameters apart, given these gradients: adam_slack
   double all_gradients = 0, all_parameters = 0;  // the same, of all tensors as one vector
 };
 
@@ -40,6 +41,15 @@ Differences compare(const std::map<std::string, at::Tensor>& tensors,
 // All tensors as one vector.
 double compare_whole(const std::map<std::string, at::Tensor>& tensors,
                      const std::map<std::string, at::Tensor>& reference);
+
+// [Note: Adam's slack]
+// Adam divides by the gradient's own size, so where |g| is near eps a difference that is nothing beside the tensor's
+// norm turns the step: parameters cannot be as close as gradients are. One step moves an element by lr * u with
+// |u(g) - u(g')| <= min(2, |g - g'| / (|g| + eps)), in the first step; in later ones the averages damp it.
+// Returns lr * ||that bound||_2 / ||parameter||_2 by FQN: 0 where gradients are bit-equal.
+Differences adam_slack(const std::map<std::string, at::Tensor>& gradients,
+                       const std::map<std::string, at::Tensor>& reference_gradients,
+                       const std::map<std::string, at::Tensor>& reference_parameters, double lr, double eps);
 
 // Copies into the tensors of `state`, which must be those of the file by name and shape.
 void save_state(const std::filesystem::path& folder, int64_t step, const checkpoint::TrainState& state);

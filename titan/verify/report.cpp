@@ -79,8 +79,12 @@ class Judge {
           fmt::format("{}{}{} is {:.1e} off, {:.1e} allowed", what, where.empty() ? "" : " ", where, value, tolerance);
     }
   }
-  void look(const std::string& what, const std::string& suffix, const Differences& differences, double tolerance) {
-    for (const auto& [name, value] : differences) look(what, name + suffix, value, tolerance);
+  void look(const std::string& what, const std::string& suffix, const Differences& differences, double tolerance,
+            const Differences& slack = {}) {
+    for (const auto& [name, value] : differences) {
+      const auto found = slack.find(name);
+      look(what, name + suffix, value, tolerance + (found == slack.end() ? 0 : found->second));
+    }
   }
   std::string summary(const std::string& what) const {
     const auto found = largest_.find(what);
@@ -114,7 +118,7 @@ Verdict judge(const Layout& layout, const std::vector<Comparison>& ranks, const 
       judge.look("gradients", where, found.gradients, allowed.tensor);
       judge.look("all gradients", scalar_where, found.all_gradients, allowed.all_gradients);
       judge.look("grad norm", scalar_where, relative(found.grad_norm, reference.steps[step].grad_norm), allowed.scalar);
-      judge.look("parameters", where, found.parameters, allowed.tensor);
+      judge.look("parameters", where, found.parameters, allowed.tensor, found.parameter_slack);
       judge.look("all parameters", scalar_where, found.all_parameters, allowed.all_parameters);
     }
   }

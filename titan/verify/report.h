@@ -1,5 +1,6 @@
 // Judges what the ranks of a layout found. Tolerances, all relative and per tensor: 0 where nothing is computed in
 // another order; 1e-6 for data parallelism, pipelines and accumulation, 1e-5 for tensor and context parallelism.
+// Parameters have besides what Adam makes of the gradients' own difference: [Note: Adam's slack].
 // Losses of free runs: 2e-6 and 1e-5.
 // In bf16, everything may differ from fp32 by 1.5 times what bf16 on one device does; there all gradients, and all
 // parameters, count as one vector. Tensor by tensor that would be a throw of dice: Adam's first step moves each

@@ -29,7 +29,9 @@ class Comparer : public train::StepObserver {
   }
   void on_gradients(int64_t step, const Tensors& gradients) override {
     if (faults_ != nullptr) faults_->on_gradients(step, gradients);
-    const Tensors reference = read_gradients(folder_, step);
+    reference = read_gradients(folder_, step);
+    own.clear();
+    for (const auto& [name, gradient] : gradients) own[name] = gradient.clone();  // clipping works in place
     differences = compare(gradients, reference);
     difference_of_all = compare_whole(gradients, reference);
   }
@@ -39,6 +41,7 @@ class Comparer : public train::StepObserver {
 
   Differences differences;
   double difference_of_all = 0;
+  Tensors own, reference;  // gradients before clipping
 
  private:
   std::filesystem::path folder_;
@@ -84,12 +87,14 @@ void compare_with_reference(const config::JobConfig& job, const models::ModelSpe
     trainer.set_counters(state);
     const train::StepResult result = trainer.step(&comparer);
     const Tensors parameters = trainer.state().model, reference = read_model(options.folder, step);
-    comparison.steps.push_back({.loss = result.loss,
-                                .grad_norm = result.grad_norm,
-                                .gradients = comparer.differences,
-                                .parameters = compare(parameters, reference),
-                                .all_gradients = comparer.difference_of_all,
-                                .all_parameters = compare_whole(parameters, reference)});
+    comparison.steps.push_back(
+        {.loss = result.loss,
+         .grad_norm = result.grad_norm,
+         .gradients = comparer.differences,
+         .parameters = compare(parameters, reference),
+         .parameter_slack = adam_slack(comparer.own, comparer.reference, reference, result.lr, job.optimizer.eps),
+         .all_gradients = comparer.difference_of_all,
+         .all_parameters = compare_whole(parameters, reference)});
   }
   save_comparison(options.results / fmt::format("rank{}.json", rank), comparison);
 }

@@ -1,7 +1,9 @@
 #include "titan/verify/report.h"
 
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "tests/support/tensors.h"
@@ -47,6 +49,31 @@ TEST(Judge, DataParallelismMayBeOneMillionthOff) {
 TEST(Judge, TensorParallelismMayBeTenMillionthsOff) {
   EXPECT_TRUE(judge(layout("tp=2"), {rank(9e-6), rank(0)}, reference(), nullptr).holds);
   EXPECT_FALSE(judge(layout("tp=2"), {rank(2e-5), rank(0)}, reference(), nullptr).holds);
+}
+
+// Only of the tensor that has it, and not for gradients.
+TEST(Judge, ParametersHaveAdamsSlack) {
+  Comparison slack = rank(0);
+  slack.steps[1].parameter_slack = {{"b.weight", 4e-6}};
+  slack.steps[1].parameters["b.weight"] = 4.9e-6;
+  EXPECT_TRUE(judge(layout("dp_replicate=2"), {slack, rank(0)}, reference(), nullptr).holds);
+  slack.steps[1].parameters["b.weight"] = 5.1e-6;
+  EXPECT_FALSE(judge(layout("dp_replicate=2"), {slack, rank(0)}, reference(), nullptr).holds);
+  slack.steps[1].parameters = {{"a.weight", 2e-6}, {"b.weight", 0.0}};
+  EXPECT_FALSE(judge(layout("dp_replicate=2"), {slack, rank(0)}, reference(), nullptr).holds);
+  slack.steps[1].parameters = {};
+  slack.steps[1].gradients["b.weight"] = 2e-6;
+  EXPECT_FALSE(judge(layout("dp_replicate=2"), {slack, rank(0)}, reference(), nullptr).holds);
+}
+
+// Elements of 1, eps and 0 that are eps, eps and 1 apart; the last is turned as far as can be.
+TEST(AdamSlack, IsWhatTheDivisionMakesOfADifference) {
+  const at::Tensor reference = at::tensor({1.0, 1e-8, 0.0}, at::kDouble);
+  const at::Tensor gradient = reference + at::tensor({1e-8, 1e-8, -1.0}, at::kDouble);
+  const Differences slack =
+      adam_slack({{"a", gradient}}, {{"a", reference}}, {{"a", at::tensor({3.0, 0.0, 4.0}, at::kDouble)}}, 0.1, 1e-8);
+  EXPECT_NEAR(slack.at("a"), 0.1 * std::sqrt(1e-16 + 0.25 + 4.0) / 5.0, 1e-9);
+  EXPECT_EQ(adam_slack({{"a", reference}}, {{"a", reference}}, {{"a", reference}}, 0.1, 1e-8).at("a"), 0);
 }
 
 TEST(Judge, OneDeviceMustBeBitEqual) {
