@@ -78,8 +78,8 @@ int check(const config::Reading& reading, const Options& options, config::Proble
   const int64_t world_size = options.world_size.value_or(config::smallest_world_size(reading.config));
   std::vector<std::string> notes = reading.notes;
   config::check(reading.config, world_size, problems, notes);
-  for (const models::ModelSpec& model : models::all_models()) {
-    if (model.name == reading.config.model.name) model.check(reading.config, problems);
+  if (const models::ModelSpec* const model = models::find_model(reading.config.model.name)) {
+    model->check(reading.config, problems);
   }
   config::Problems missing_files;
   config::check_files(reading.config, missing_files);

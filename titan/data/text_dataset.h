@@ -24,6 +24,9 @@ namespace titan::data {
 // What to do about a broken line: not JSON, no field `text` or not a string, not UTF-8, or too long.
 enum class OnError { kStop, kSkip };
 
+// data.on_error, "stop" or "skip".
+inline OnError on_error_from(std::string_view name) { return name == "skip" ? OnError::kSkip : OnError::kStop; }
+
 // Ids of one document, with whatever stands at its beginning and end (bos, eos). A pure function; it is called from
 // TextDatasetOptions::num_threads threads at once.
 using Tokenizer = std::function<std::vector<int32_t>(std::string_view document)>;

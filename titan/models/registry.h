@@ -1,14 +1,11 @@
 // All model families, by the name that model.name selects.
 #pragma once
 
-#include <span>
 #include <string_view>
 
 #include "titan/models/model_spec.h"
 
 namespace titan::models {
-
-std::span<const ModelSpec> all_models();
 
 // Null if there is none.
 const ModelSpec* find_model(std::string_view name);

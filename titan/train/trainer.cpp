@@ -44,16 +44,17 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, st
   for (const std::string& warning : schedule_.warnings()) logging::warning("{}", warning);
   at::globalContext().setDeterministicAlgorithms(job_.debug.deterministic, job_.debug.deterministic_warn_only);
 
-  tokenizer_ = std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(job_.model.hf_assets_path));
-  TORCH_CHECK_VALUE(tokenizer_->vocab_size() <= spec.vocab_size(job_), "model.hf_assets_path: the tokenizer in '",
-                    job_.model.hf_assets_path, "' has ", tokenizer_->vocab_size(),
+  const auto tokenizer =
+      std::make_shared<const tokenizer::Tokenizer>(tokenizer::Tokenizer::load(job_.model.hf_assets_path));
+  TORCH_CHECK_VALUE(tokenizer->vocab_size() <= spec.vocab_size(job_), "model.hf_assets_path: the tokenizer in '",
+                    job_.model.hf_assets_path, "' has ", tokenizer->vocab_size(),
                     " ids, but the model has embeddings for ", spec.vocab_size(job_),
                     "; set model.args.vocab_size or use another tokenizer");
+  encode_document_ = [tokenizer](std::string_view text) { return tokenizer->encode_document(text); };
   build_model(spec);
   optimizer_ = std::make_unique<optim::Adam>(model_->parameters(), optim::adam_options_from(job_.optimizer));
   if (job_.validation.enable) {
-    validator_ = std::make_unique<Validator>(
-        job_, mesh_, [tokenizer = tokenizer_](std::string_view text) { return tokenizer->encode_document(text); });
+    validator_ = std::make_unique<Validator>(job_, mesh_, encode_document_);
   }
   load_checkpoint(spec);
   logging::info(
@@ -137,19 +138,19 @@ void Trainer::save_seed_checkpoint() {
 
 void Trainer::start_data() {
   const int64_t samples_per_rank = global_batch_size_ / dims_.batch();
-  loader_ = std::make_unique<data::DataLoader>(
-      data::TextDatasetOptions{.path = job_.training.dataset_path.value(),
-                               .seq_len = job_.training.seq_len,
-                               .shuffle = job_.data.shuffle,
-                               .seed = seed_of(job_),
-                               .on_error = job_.data.on_error == "skip" ? data::OnError::kSkip : data::OnError::kStop,
-                               .name = job_.training.dataset},
-      data::SampleSlice{.samples_per_step = global_batch_size_,
-                        .rank_begin = mesh_.coordinate("batch") * samples_per_rank,
-                        .rank_count = samples_per_rank,
-                        .microbatch_size = job_.training.local_batch_size,
-                        .first_sample = next_sample_},
-      [tokenizer = tokenizer_](std::string_view text) { return tokenizer->encode_document(text); });
+  loader_ =
+      std::make_unique<data::DataLoader>(data::TextDatasetOptions{.path = job_.training.dataset_path.value(),
+                                                                  .seq_len = job_.training.seq_len,
+                                                                  .shuffle = job_.data.shuffle,
+                                                                  .seed = seed_of(job_),
+                                                                  .on_error = data::on_error_from(job_.data.on_error),
+                                                                  .name = job_.training.dataset},
+                                         data::SampleSlice{.samples_per_step = global_batch_size_,
+                                                           .rank_begin = mesh_.coordinate("batch") * samples_per_rank,
+                                                           .rank_count = samples_per_rank,
+                                                           .microbatch_size = job_.training.local_batch_size,
+                                                           .first_sample = next_sample_},
+                                         encode_document_);
 }
 
 void Trainer::train() {

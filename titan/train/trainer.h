@@ -19,10 +19,6 @@
 #include "titan/optim/lr_schedule.h"
 #include "titan/train/validator.h"
 
-namespace titan::tokenizer {
-class Tokenizer;
-}
-
 namespace titan::train {
 
 class StopRequest;
@@ -88,7 +84,7 @@ class Trainer {
   int64_t global_batch_size_;
   at::Device device_;
 
-  std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
+  data::Tokenizer encode_document_;
   std::shared_ptr<models::LanguageModel> model_;
   models::Parallelized parallelized_;
   std::unique_ptr<optim::Adam> optimizer_;

@@ -20,7 +20,7 @@ Validator::Result Validator::validate(models::LanguageModel& model) const {
   const bool whole = config.steps < 0;
   data::DataLoader loader({.path = config.dataset_path.value(),
                            .seq_len = config.seq_len,
-                           .on_error = job_.data.on_error == "skip" ? data::OnError::kSkip : data::OnError::kStop,
+                           .on_error = data::on_error_from(job_.data.on_error),
                            .infinite = !whole,
                            .name = config.dataset,
                            .key = "validation.dataset_path"},
