@@ -2,8 +2,12 @@
 
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
 
 #include "tests/support/run_ranks.h"
 #include "tests/support/tensors.h"
@@ -48,6 +52,21 @@ TEST(World, OfOneNeedsNobody) {
   World world(info, {});
   EXPECT_EQ(world.size(), 1);
   EXPECT_EQ(sum_of_ranks(world, *world.group()).item<int64_t>(), 0);
+}
+
+TEST(World, MakesWritingToTheDeadAnError) {
+  struct sigaction before {};
+  struct sigaction deadly {};
+  deadly.sa_handler = SIG_DFL;
+  ASSERT_EQ(sigaction(SIGPIPE, &deadly, &before), 0);
+  test::run_ranks(2, "gloo", [](const auto& world) { sum_of_ranks(*world, *world->group()); });
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  close(ends[0]);
+  EXPECT_EQ(write(ends[1], "x", 1), -1);
+  EXPECT_EQ(errno, EPIPE);
+  close(ends[1]);
+  sigaction(SIGPIPE, &before, nullptr);
 }
 
 TEST(World, SumsOverEveryAxisOfAMesh) {

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <exception>
@@ -28,6 +29,13 @@ HeartbeatOptions heartbeat_options(int64_t world_size) {
   return options;
 }
 
+// Gloo and the store's server write to connections whose other end may be dead: an error they report, unless SIGPIPE
+// ends the process first. (Python, for which they are made, ignores it.) A handler of the program's own stays.
+void ignore_sigpipe() {
+  struct sigaction action {};
+  if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+}
+
 // Short for any number of ranks: it is part of every key that a backend makes.
 std::string group_key(const std::vector<int64_t>& ranks) {
   constexpr size_t kMostSpelled = 16;
@@ -46,6 +54,7 @@ World::World(RankInfo info, WorldOptions options)
     store_ = c10::make_intrusive<c10d::HashStore>();
     return;
   }
+  ignore_sigpipe();
   const auto deadline = std::chrono::steady_clock::now() + timeout_;
   store_ = open_store(info_, timeout_);
   join(deadline);
@@ -58,6 +67,7 @@ World::World(RankInfo info, c10::intrusive_ptr<c10d::Store> store, WorldOptions 
 }
 
 void World::join(std::chrono::steady_clock::time_point deadline) {
+  ignore_sigpipe();
   store_->setTimeout(options_.init_timeout);
   local_address_ = roll_call(*store_, info_, timeout_, deadline);
   // A connection of its own, so that it goes on while this one waits.

@@ -29,7 +29,8 @@ class World {
  public:
   // Collective: returns once all ranks are there. Throws one line: c10::ValueError if MASTER_ADDR, MASTER_PORT, RANK
   // or WORLD_SIZE is wrong, at once where it can be known; c10::Error naming the ranks that are missing after
-  // init_timeout. A world of one and a fake one open no socket.
+  // init_timeout. A world of one and a fake one open no socket; any other ignores SIGPIPE, process-wide, so that
+  // writing to a dead rank is an error of the operation and not the end of this one.
   World(RankInfo info, WorldOptions options);
 
   // The same on a store that is there already; ranks that are threads share a c10d::HashStore.
