@@ -21,11 +21,15 @@ const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size,
 }
 
 std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info,
+                                               const device::ComputeDevice& device,
                                                distributed::BackendFactory make_backend) {
+  const bool fake = job.comm.mode == "fake_backend";
   return std::make_shared<distributed::World>(
-      info, distributed::WorldOptions{.backend = job.comm.mode == "fake_backend" ? "fake" : "gloo",
-                                      .make_backend = std::move(make_backend),
-                                      .init_timeout = std::chrono::seconds(job.comm.init_timeout_seconds)});
+      info, distributed::WorldOptions{
+                .backend = fake ? "fake" : "gloo",
+                .make_backend = std::move(make_backend),
+                .make_device_backend = fake ? distributed::backend_factory("fake") : device.make_backend,
+                .init_timeout = std::chrono::seconds(job.comm.init_timeout_seconds)});
 }
 
 }  // namespace titan::cli

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "titan/config/reader.h"
+#include "titan/device/compute_device.h"
 #include "titan/distributed/world.h"
 #include "titan/models/model_spec.h"
 
@@ -15,8 +16,10 @@ namespace titan::cli {
 const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size, config::Problems& problems);
 
 // Collective over the ranks of `info`.
-// `make_backend`, if given, replaces the backend that the job asks for (tests).
+// Tensors on `device` have process groups too. `make_backend`, if given, replaces the backend that the job asks for
+// (tests).
 std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info,
+                                               const device::ComputeDevice& device,
                                                distributed::BackendFactory make_backend = {});
 
 }  // namespace titan::cli

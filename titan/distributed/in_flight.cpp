@@ -24,7 +24,7 @@ InFlight::~InFlight() = default;
 
 void InFlight::start(const std::function<c10::intrusive_ptr<c10d::Work>()>& call) {
   try {
-    works_.push_back(call());
+    if (auto work = call()) works_.push_back(std::move(work));
   } catch (const std::exception& error) {
     fail(error);
   }

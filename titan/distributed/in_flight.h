@@ -25,7 +25,7 @@ class InFlight {
   InFlight(const char* name, const at::Tensor& tensor, ProcessGroup& group);
   ~InFlight();
 
-  // Calls the backend. Several calls make one operation.
+  // Calls the backend. Several calls make one operation; one may return null, where there is nothing to wait for.
   void start(const std::function<c10::intrusive_ptr<c10d::Work>()>& call);
 
   bool completed() const;

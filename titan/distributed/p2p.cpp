@@ -29,6 +29,10 @@ PendingTensors exchange(std::vector<Message> messages, ProcessGroup& group) {
   // Every message has a tag: Gloo matches those of one tag in any order.
   auto operation = std::make_unique<InFlight>("exchange", messages.front().tensor, group);
   std::vector<at::Tensor> buffers;
+  // NCCL runs what is not told to be one after another, so two ranks that both send first would wait for each other.
+  c10d::Backend* const backend = group.backend(messages.front().tensor.device());
+  const bool as_one = backend->supportsCoalescing();
+  if (as_one) backend->startCoalescing();
   for (const Message& message : messages) {
     const at::Tensor tensor = message.tensor.detach();
     const auto peer = static_cast<int>(message.peer);
@@ -39,9 +43,12 @@ PendingTensors exchange(std::vector<Message> messages, ProcessGroup& group) {
     if (tensor.numel() == 0) continue;
     const int tag = sends ? group.next_send(message.peer) : group.next_receive(message.peer);
     std::vector<at::Tensor> bytes{bytes_of(buffers.back())};
-    operation->start(
-        [&] { return sends ? group.backend()->send(bytes, peer, tag) : group.backend()->recv(bytes, peer, tag); });
+    operation->start([&] {
+      auto work = sends ? backend->send(bytes, peer, tag) : backend->recv(bytes, peer, tag);
+      return as_one ? nullptr : work;  // as one, they are waited for as one
+    });
   }
+  if (as_one) operation->start([&] { return backend->endCoalescing(); });
   operation->on_arrival = [messages = std::move(messages), buffers] {
     std::vector<at::Tensor> results;
     for (size_t i = 0; i < messages.size(); ++i) {

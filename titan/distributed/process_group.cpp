@@ -1,5 +1,6 @@
 #include "titan/distributed/process_group.h"
 
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -10,11 +11,13 @@
 namespace titan::distributed {
 
 ProcessGroup::ProcessGroup(std::vector<int64_t> ranks, int64_t rank, c10::intrusive_ptr<c10d::Backend> backend,
-                           std::chrono::milliseconds timeout, std::shared_ptr<Heartbeat> heartbeat)
+                           c10::intrusive_ptr<c10d::Backend> device_backend, std::chrono::milliseconds timeout,
+                           std::shared_ptr<Heartbeat> heartbeat)
     : ranks_(std::move(ranks)),
       rank_(rank),
       name_(name_of_ranks(ranks_)),
       backend_(std::move(backend)),
+      device_backend_(std::move(device_backend)),
       timeout_(timeout),
       heartbeat_(std::move(heartbeat)),
       num_sent_(ranks_.size()),
@@ -25,9 +28,20 @@ ProcessGroup::~ProcessGroup() = default;
 void ProcessGroup::set_timeout(std::chrono::milliseconds timeout) {
   timeout_ = timeout;
   if (backend_) backend_->setTimeout(timeout);
+  if (device_backend_) device_backend_->setTimeout(timeout);
 }
 
-void ProcessGroup::abandon() { backend_.release(); }
+c10d::Backend* ProcessGroup::backend(at::Device device) const {
+  if (device.is_cpu() || size() == 1) return backend_.get();
+  TORCH_CHECK_VALUE(device_backend_ != nullptr, name_,
+                    ": expected tensors on the CPU, since these ranks have no GPU, got one on ", device);
+  return device_backend_.get();
+}
+
+void ProcessGroup::abandon() {
+  backend_.release();
+  device_backend_.release();
+}
 
 std::string name_of_ranks(const std::vector<int64_t>& ranks) {
   constexpr size_t kMostShown = 16;

@@ -2,6 +2,7 @@
 // moves nothing itself.
 #pragma once
 
+#include <c10/core/Device.h>
 #include <c10/util/intrusive_ptr.h>
 
 #include <chrono>
@@ -21,11 +22,12 @@ class Heartbeat;
 // Owned by shared_ptr. Used by one thread at a time.
 class ProcessGroup : public std::enable_shared_from_this<ProcessGroup> {
  public:
-  // Of `ranks` (of the job, ascending), where this one is the `rank`-th. `backend` is null for a group of one, which
-  // needs none: its collectives do nothing. `heartbeat`, which may be null, is asked who fell silent when an
-  // operation fails.
+  // Of `ranks` (of the job, ascending), where this one is the `rank`-th. `backend` serves tensors on the CPU and is
+  // null for a group of one, which needs none: its collectives do nothing. `device_backend` serves those on a GPU and
+  // is null where there are none. `heartbeat`, which may be null, is asked who fell silent when an operation fails.
   ProcessGroup(std::vector<int64_t> ranks, int64_t rank, c10::intrusive_ptr<c10d::Backend> backend,
-               std::chrono::milliseconds timeout, std::shared_ptr<Heartbeat> heartbeat);
+               c10::intrusive_ptr<c10d::Backend> device_backend, std::chrono::milliseconds timeout,
+               std::shared_ptr<Heartbeat> heartbeat);
   ~ProcessGroup();
   ProcessGroup(const ProcessGroup&) = delete;
   ProcessGroup& operator=(const ProcessGroup&) = delete;
@@ -38,8 +40,8 @@ class ProcessGroup : public std::enable_shared_from_this<ProcessGroup> {
   // "ranks 0, 2, 4, 6".
   const std::string& name() const { return name_; }
 
-  // Null for a group of one.
-  c10d::Backend* backend() const { return backend_.get(); }
+  // The one for tensors on `device`. Null for a group of one. Throws c10::ValueError for a device that none serves.
+  c10d::Backend* backend(at::Device device) const;
   // May be null.
   Heartbeat* heartbeat() const { return heartbeat_.get(); }
 
@@ -62,7 +64,7 @@ class ProcessGroup : public std::enable_shared_from_this<ProcessGroup> {
   std::vector<int64_t> ranks_;
   int64_t rank_;
   std::string name_;
-  c10::intrusive_ptr<c10d::Backend> backend_;
+  c10::intrusive_ptr<c10d::Backend> backend_, device_backend_;
   std::chrono::milliseconds timeout_;
   std::shared_ptr<Heartbeat> heartbeat_;
   int64_t num_operations_ = 0;

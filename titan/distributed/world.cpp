@@ -109,17 +109,23 @@ std::shared_ptr<ProcessGroup> World::group(std::vector<int64_t> ranks) {
   request.size = static_cast<int64_t>(ranks.size());
   request.timeout = timeout_;
   request.local_address = local_address_;
-  c10::intrusive_ptr<c10d::Backend> backend;
+  c10::intrusive_ptr<c10d::Backend> backend, device_backend;
   if (request.size > 1) {
-    request.store = c10::make_intrusive<c10d::PrefixStore>(group_key(ranks), store_);
+    const auto group_store = c10::make_intrusive<c10d::PrefixStore>(group_key(ranks), store_);
+    request.store = group_store;
     const auto begin = std::chrono::steady_clock::now();
     try {
       backend = options_.make_backend(request);
+      if (options_.make_device_backend) {
+        request.store = c10::make_intrusive<c10d::PrefixStore>("device", group_store);
+        device_backend = options_.make_device_backend(request);
+      }
     } catch (const std::exception& error) {
       throw_failure("connecting " + name_of_ranks(ranks), ranks, rank(), begin, heartbeat_.get(), error);
     }
   }
-  auto group = std::make_shared<ProcessGroup>(ranks, request.rank, std::move(backend), timeout_, heartbeat_);
+  auto group = std::make_shared<ProcessGroup>(ranks, request.rank, std::move(backend), std::move(device_backend),
+                                              timeout_, heartbeat_);
   return groups_.emplace(std::move(ranks), std::move(group)).first->second;
 }
 

@@ -2,10 +2,14 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
-#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <vector>
+
+#include "titan/kernels/operators.h"
 
 namespace titan::kernels {
 namespace {
@@ -30,13 +34,7 @@ double sum_block(const T* x, int64_t size) {
   return sum;
 }
 
-}  // namespace
-
 double sum_of_squares(const at::Tensor& x) {
-  if (!x.is_cpu()) {
-    const double norm = at::linalg_vector_norm(x, 2, std::nullopt, false, at::kDouble).item<double>();
-    return norm * norm;
-  }
   const at::Tensor contiguous = x.contiguous();
   const int64_t numel = contiguous.numel();
   std::vector<double> partial((numel + kBlock - 1) / kBlock);
@@ -51,6 +49,20 @@ double sum_of_squares(const at::Tensor& x) {
   double sum = 0;
   for (const double block : partial) sum += block;
   return sum;
+}
+
+}  // namespace
+
+at::Tensor sum_of_squares_cpu(at::TensorList tensors) {
+  double sum = 0;
+  for (const at::Tensor& tensor : tensors) sum += sum_of_squares(tensor);
+  return at::scalar_tensor(sum, at::kDouble);
+}
+
+at::Tensor sum_of_squares(at::TensorList tensors) {
+  static const auto op = find_operator("sum_of_squares").typed<at::Tensor(at::TensorList)>();
+  if (tensors.empty()) return at::zeros({}, at::kDouble);
+  return op.call(tensors);
 }
 
 }  // namespace titan::kernels

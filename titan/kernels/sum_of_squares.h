@@ -1,12 +1,13 @@
-// sum(x^2), accurately: the part of a gradient norm that one tensor contributes.
+// sum(x^2), accurately: what a gradient norm is made of.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 namespace titan::kernels {
 
-// x: any shape and strides, a floating dtype. Squares and sums in fp64, in an order that depends on numel only.
-// Blocks the host until the value is there.
-double sum_of_squares(const at::Tensor& x);
+// tensors: any shapes and strides, floating dtypes, all on one device. Returns the sum over all elements of all of
+// them: [] float64 on that device, or a 0 on the CPU where there are no tensors. Squares and sums in fp64, in an order
+// that depends on the sizes only. On a GPU it is enqueued on the current stream and does not block.
+at::Tensor sum_of_squares(at::TensorList tensors);
 
 }  // namespace titan::kernels

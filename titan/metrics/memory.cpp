@@ -1,5 +1,6 @@
 #include "titan/metrics/memory.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -69,7 +70,24 @@ int64_t memory_capacity_bytes() {
 MemoryStats process_memory() {
   static const int64_t capacity = memory_capacity_bytes();
   const int64_t peak = peak_resident_bytes();
-  return {.peak_reserved_bytes = peak, .peak_active_bytes = peak, .capacity_bytes = capacity};
+  return {.peak_reserved_bytes = peak, .peak_active_bytes = peak, .active_bytes = peak, .capacity_bytes = capacity};
+}
+
+MemoryStats memory_of(at::Device device) {
+  if (device.is_cpu()) return process_memory();
+  c10::DeviceAllocator& allocator = *c10::getDeviceAllocator(device.type());
+  const auto stats = allocator.getDeviceStats(device.index());
+  constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return {.peak_reserved_bytes = stats.reserved_bytes[kAll].peak,
+          .peak_active_bytes = stats.active_bytes[kAll].peak,
+          .active_bytes = stats.active_bytes[kAll].current,
+          .capacity_bytes = static_cast<int64_t>(allocator.getMemoryInfo(device.index()).second),
+          .num_alloc_retries = stats.num_alloc_retries,
+          .num_ooms = stats.num_ooms};
+}
+
+void reset_peak_memory(at::Device device) {
+  if (!device.is_cpu()) c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
 }
 
 double to_gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }

@@ -8,6 +8,7 @@
 #include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_sqrt.h>
+#include <ATen/ops/_foreach_sub.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/zeros.h>
@@ -49,11 +50,13 @@ Adam::Adam(std::vector<nn::Parameter*> parameters, const AdamOptions& options)
   for (const nn::Parameter* parameter : parameters_) {
     exp_avgs_.push_back(at::zeros_like(parameter->get()));
     exp_avg_sqs_.push_back(at::zeros_like(parameter->get()));
-    steps_.push_back(at::zeros({}, at::kFloat));
+    const bool on_device = options.implementation == Implementation::kFused;
+    steps_.push_back(at::zeros({}, at::device(on_device ? parameter->get().device() : at::kCPU).dtype(at::kFloat)));
   }
 }
 
-void Adam::step(double lr) {
+void Adam::step(double lr, const at::Tensor& skip) {
+  TORCH_INTERNAL_ASSERT(!skip.defined() || skips_on_device());
   at::NoGradGuard no_grad;
   Tensors all;
   for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -67,13 +70,15 @@ void Adam::step(double lr) {
   }
   if (all.parameters.empty()) return;
   at::_foreach_add_(all.steps, 1);
+  if (skip.defined()) at::_foreach_sub_(all.steps, std::vector<at::Tensor>(all.steps.size(), skip));
 
   switch (options_.implementation) {
     case Implementation::kFused: {
       const auto fused = [&](auto&& update) {
         update(all.parameters, all.gradients, all.exp_avgs, all.exp_avg_sqs, /*max_exp_avg_sqs=*/at::TensorList{},
                all.steps, lr, options_.beta1, options_.beta2, options_.weight_decay, options_.eps, /*amsgrad=*/false,
-               /*maximize=*/false, /*grad_scale=*/std::nullopt, /*found_inf=*/std::nullopt);
+               /*maximize=*/false, /*grad_scale=*/std::nullopt,
+               /*found_inf=*/skip.defined() ? std::optional(skip) : std::nullopt);
       };
       if (options_.decoupled_weight_decay) {
         fused([](auto&&... args) { at::_fused_adamw_(args...); });

@@ -37,8 +37,10 @@ class Adam {
   // Holds the slots, so parameters may be swapped between steps; states are made here, zero, on the parameters' device.
   Adam(std::vector<nn::Parameter*> parameters, const AdamOptions& options);
 
-  // One update with learning rate `lr`, of the parameters that have a gradient.
-  void step(double lr);
+  // One update with learning rate `lr`, of the parameters that have a gradient. `skip`, if defined, is a [] float32 on
+  // the parameters' device: where it is 1, nothing changes, and the host need not know. Only where skips_on_device().
+  void step(double lr, const at::Tensor& skip = {});
+  bool skips_on_device() const { return options_.implementation == Implementation::kFused; }
 
   // Forgets all gradients.
   void zero_grad();
@@ -47,7 +49,7 @@ class Adam {
   std::map<std::string, at::Tensor> gradients() const;
 
   // The states by name, sharing memory with the optimizer: "state.<fqn>.exp_avg", ".exp_avg_sq", and ".step", an fp32
-  // scalar on the CPU. Writing into them restores a checkpoint.
+  // scalar, on a GPU only for the fused implementation. Writing into them restores a checkpoint.
   std::map<std::string, at::Tensor> state() const;
 
  private:

@@ -1,13 +1,17 @@
 #include "titan/train/trainer.h"
 
 #include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 
 #include "titan/checkpoint/checkpointer.h"
 #include "titan/config/check.h"
@@ -18,6 +22,7 @@
 #include "titan/nn/init.h"
 #include "titan/optim/grad_norm.h"
 #include "titan/tokenizer/tokenizer.h"
+#include "titan/train/memory_use.h"
 #include "titan/train/stop_request.h"
 
 namespace titan::train {
@@ -30,19 +35,32 @@ constexpr int64_t kDefaultSeed = 0;
 
 uint64_t seed_of(const config::JobConfig& job) { return static_cast<uint64_t>(job.debug.seed.value_or(kDefaultSeed)); }
 
+// cuBLAS repeats itself only with a workspace of fixed size per stream; it reads this when it starts.
+void make_deterministic(const config::Debug& debug) {
+  at::globalContext().setDeterministicAlgorithms(debug.deterministic, debug.deterministic_warn_only);
+  if (!debug.deterministic) return;
+  at::globalContext().setDeterministicCuDNN(true);
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+}
+
+// 1 where a value is infinite or NaN, else 0: [] float32.
+at::Tensor any_nonfinite(const at::Tensor& values) { return values.isfinite().all().logical_not().to(at::kFloat); }
+
 }  // namespace
 
-Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, std::shared_ptr<distributed::World> world)
+Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, std::shared_ptr<distributed::World> world,
+                 device::ComputeDevice device)
     : job_(job),
       world_(std::move(world)),
       dims_(distributed::ParallelDims::from(job, world_->size())),
       mesh_(dims_.build_mesh(world_)),
       global_batch_size_(config::global_batch_size(job, world_->size())),
-      device_(at::kCPU),
+      compute_(std::move(device)),
+      device_(compute_.device),
       schedule_(job.lr_scheduler, job.training.steps) {
   logging::info("Starting job: {}", job_.job.description);
   for (const std::string& warning : schedule_.warnings()) logging::warning("{}", warning);
-  at::globalContext().setDeterministicAlgorithms(job_.debug.deterministic, job_.debug.deterministic_warn_only);
+  make_deterministic(job_.debug);
 
   const auto tokenizer =
       std::make_shared<const tokenizer::Tokenizer>(tokenizer::Tokenizer::load(job_.model.hf_assets_path));
@@ -51,10 +69,14 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, st
                     " ids, but the model has embeddings for ", spec.vocab_size(job_),
                     "; set model.args.vocab_size or use another tokenizer");
   encode_document_ = [tokenizer](std::string_view text) { return tokenizer->encode_document(text); };
-  build_model(spec);
-  optimizer_ = std::make_unique<optim::Adam>(model_->parameters(), optim::adam_options_from(job_.optimizer));
+  try {
+    build_model(spec);
+    optimizer_ = std::make_unique<optim::Adam>(model_->parameters(), optim::adam_options_from(job_.optimizer));
+  } catch (const c10::OutOfMemoryError& error) {
+    throw_with_holders(error, "set-up");
+  }
   if (job_.validation.enable) {
-    validator_ = std::make_unique<Validator>(job_, mesh_, encode_document_);
+    validator_ = std::make_unique<Validator>(job_, mesh_, encode_document_, device_);
   }
   load_checkpoint(spec);
   logging::info(
@@ -82,10 +104,15 @@ void Trainer::build_model(const models::ModelSpec& spec) {
   model_->init_weights(nn::Initializer(seed_of(job_)));
 
   metrics_ = std::make_unique<metrics::MetricsLogger>(
-      job_.metrics, metrics::MetricsLoggerOptions{.dump_folder = job_.job.dump_folder,
-                                                  .rank = world_->rank(),
-                                                  .non_data_parallel_size = world_->size() / dims_.batch(),
-                                                  .flops_per_token = flops_per_token});
+      job_.metrics,
+      metrics::MetricsLoggerOptions{.dump_folder = job_.job.dump_folder,
+                                    .rank = world_->rank(),
+                                    .non_data_parallel_size = world_->size() / dims_.batch(),
+                                    .flops_per_token = flops_per_token,
+                                    .device_type = c10::DeviceTypeName(device_.type(), /*lower_case=*/true),
+                                    .device_name = compute_.name,
+                                    .memory = [device = device_] { return metrics::memory_of(device); },
+                                    .reset_peak_memory = [device = device_] { metrics::reset_peak_memory(device); }});
 }
 
 checkpoint::TrainState Trainer::state() const {
@@ -158,25 +185,28 @@ void Trainer::train() {
   logging::info("Training starts at step {}", step_ + 1);
   metrics_->start(step_);
   metrics::ProgressBar progress(step_, job_.training.steps);
+  const int64_t first_step = step_ + 1;
 
+  std::optional<StepUnderWay> under_way;
   while (step_ < job_.training.steps) {
-    const StepResult result = step();
-    if (metrics_->should_log(step_)) {
-      metrics_->log({.step = step_,
-                     .loss = result.loss,
-                     .max_loss = result.max_loss,
-                     .grad_norm = result.grad_norm,
-                     .lr = result.lr,
-                     .num_tokens_seen = num_tokens_seen_});
+    StepUnderWay started = start_step(/*observer=*/nullptr);
+    if (under_way.has_value()) settle_and_log(*under_way);  // the one before: [Note: running ahead]
+    under_way.emplace(std::move(started));
+
+    const bool last_step = step_ == job_.training.steps;
+    const bool saves = job_.checkpoint.enable && !job_.checkpoint.load_only;
+    const bool saves_now = saves && checkpointer_->should_save(step_, last_step);
+    const bool validates_now = validator_ != nullptr && validator_->should_validate(step_);
+    const bool stops = stop_after_this_step_ && !last_step;
+    if (device_.is_cpu() || step_ == first_step || last_step || saves_now || validates_now || stops) {
+      settle_and_log(*under_way);
+      under_way.reset();
     }
     if (world_->rank() == 0) progress.update(step_);
-    const bool last_step = step_ == job_.training.steps;
-    const bool save = job_.checkpoint.enable && !job_.checkpoint.load_only;
-    const bool saved = save && checkpointer_->should_save(step_, last_step);
-    if (saved) save_checkpoint(last_step);
-    if (validator_ != nullptr && validator_->should_validate(step_)) validate();
-    if (stop_after_this_step_ && !last_step) {
-      if (save && !saved) save_checkpoint(/*last_step=*/false);
+    if (saves_now) save_checkpoint(last_step);
+    if (validates_now) validate();
+    if (stops) {
+      if (saves && !saves_now) save_checkpoint(/*last_step=*/false);
       logging::info("Stopped after step {}: {}", step_, stop_request_->reason().value_or("another rank was asked to"));
       return;
     }
@@ -188,60 +218,125 @@ void Trainer::train() {
 }
 
 StepResult Trainer::step(StepObserver* observer) {
+  StepUnderWay under_way = start_step(observer);
+  return settle(under_way);
+}
+
+Trainer::StepUnderWay Trainer::start_step(StepObserver* observer) {
+  try {
+    return enqueue_step(observer);
+  } catch (const c10::OutOfMemoryError& error) {
+    throw_with_holders(error, fmt::format("step {}", step_));
+  }
+}
+
+Trainer::StepUnderWay Trainer::enqueue_step(StepObserver* observer) {
   if (loader_ == nullptr) start_data();
   ++step_;
   optimizer_->zero_grad();
-  StepResult result{.lr = job_.optimizer.lr * schedule_.factor(schedule_step_)};
+  const double lr = job_.optimizer.lr * schedule_.factor(schedule_step_);
 
   // 1. The step's data, and from it the number of tokens that the loss is a mean over: [Note: loss scaling].
   std::vector<data::Batch> microbatches = next_microbatches();
   if (observer != nullptr) observer->on_batches(step_, microbatches);
-  int64_t local_valid_tokens = 0;
-  for (const data::Batch& batch : microbatches) local_valid_tokens += loss::count_valid_tokens(batch.labels);
+  int64_t num_tokens = 0, local_valid_tokens = 0;
+  for (const data::Batch& batch : microbatches) {
+    num_tokens += batch.labels.numel();
+    local_valid_tokens += loss::count_valid_tokens(batch.labels);
+  }
+  num_tokens_seen_ += num_tokens * dims_.batch();
   const int64_t num_valid_tokens = std::max<int64_t>(1, sum_over_ranks(local_valid_tokens));
 
   // 2. Forward and backward; gradients and losses of the micro-batches and ranks add up.
-  double local_loss = 0;
+  at::Tensor local_loss = at::zeros({}, at::device(device_).dtype(at::kDouble));
   for (size_t i = 0; i < microbatches.size(); ++i) {
     parallelized_.before_microbatch(/*last=*/i + 1 == microbatches.size());
-    const at::Tensor hidden = (*model_)(microbatches[i].input.to(device_));
+    const at::Tensor hidden = (*model_)(device::upload(microbatches[i].input, device_));
     const at::Tensor loss =
-        loss::chunked_cross_entropy(hidden, microbatches[i].labels.to(device_), *model_->output_layer(),
+        loss::chunked_cross_entropy(hidden, device::upload(microbatches[i].labels, device_), *model_->output_layer(),
                                     1.0 / static_cast<double>(num_valid_tokens), job_.training.loss_chunks);
     loss.backward();
-    local_loss += loss.item<double>();
+    local_loss += loss.detach();
   }
   parallelized_.after_backward();
 
-  // 3. Clip by the norm of the global gradient.
+  // 3. The norm of the global gradient and the losses of all ranks.
   const std::map<std::string, at::Tensor> by_name = optimizer_->gradients();
   if (observer != nullptr) observer->on_gradients(step_, by_name);
   std::vector<at::Tensor> gradients;
   for (const auto& [name, gradient] : by_name) gradients.push_back(gradient);
-  result.grad_norm = optim::global_norm(gradients);
+  const at::Tensor norm = optim::global_norm(gradients);
   const auto loss_group = mesh_.group("loss");
-  result.loss =
-      distributed::all_reduce(at::tensor(local_loss, at::kDouble), ReduceOp::kSum, *loss_group).wait().item<double>();
-  check_finite(result);
-  optim::clip_by_norm(gradients, result.grad_norm, job_.training.max_norm);
-  if (observer != nullptr) observer->on_clipped(step_, by_name);
+  const at::Tensor loss = distributed::all_reduce(local_loss, ReduceOp::kSum, *loss_group).wait();
+  const double local_scale =
+      static_cast<double>(num_valid_tokens) / static_cast<double>(std::max<int64_t>(local_valid_tokens, 1));
+  const at::Tensor max_loss =
+      metrics_->should_log(step_)
+          ? distributed::all_reduce(local_loss * local_scale, ReduceOp::kMax, *loss_group).wait()
+          : loss;
+  const at::Tensor results = at::stack({loss, max_loss, norm});
+  StepUnderWay under_way{.step = step_,
+                         .lr = lr,
+                         .num_tokens = num_tokens,
+                         .num_tokens_seen = num_tokens_seen_,
+                         .results = device::Readback(results)};
 
-  // 4. Update.
-  optimizer_->step(result.lr);
+  // 4. Clip and update, unless something is not finite: known here on a CPU, on a GPU only there.
+  at::Tensor skip;
+  if (device_.is_cpu() || !optimizer_->skips_on_device()) {
+    settle(under_way);  // throws
+  } else {
+    skip = any_nonfinite(results);
+  }
+  optim::clip_by_norm(gradients, norm, job_.training.max_norm);
+  if (observer != nullptr) observer->on_clipped(step_, by_name);
+  optimizer_->step(lr, skip);
   ++schedule_step_;
   next_sample_ += global_batch_size_;
 
-  const double local_mean = local_loss * static_cast<double>(num_valid_tokens) /
-                            static_cast<double>(std::max<int64_t>(local_valid_tokens, 1));
-  result.max_loss = metrics_->should_log(step_)
-                        ? distributed::all_reduce(at::tensor(local_mean, at::kDouble), ReduceOp::kMax, *loss_group)
-                              .wait()
-                              .item<double>()
-                        : result.loss;
   // Connections are made by now; from here on, a rank that does not answer is a failure soon.
   if (!timeout_reduced_) world_->set_timeout(std::chrono::seconds(job_.comm.train_timeout_seconds));
   timeout_reduced_ = true;
+  return under_way;
+}
+
+StepResult Trainer::settle(StepUnderWay& under_way) const {
+  const std::vector<double> results = under_way.results.wait();
+  const StepResult result{.loss = results[0], .max_loss = results[1], .grad_norm = results[2], .lr = under_way.lr};
+  TORCH_CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm), "step ", under_way.step, ": loss is ",
+              result.loss, " and grad_norm ", result.grad_norm,
+              "; stopped before the optimizer step. Lower optimizer.lr, or look at the data of this step");
   return result;
+}
+
+void Trainer::settle_and_log(StepUnderWay& under_way) {
+  const StepResult result = settle(under_way);
+  metrics_->add_tokens(under_way.num_tokens);
+  if (!metrics_->should_log(under_way.step)) return;
+  metrics_->log({.step = under_way.step,
+                 .loss = result.loss,
+                 .max_loss = result.max_loss,
+                 .grad_norm = result.grad_norm,
+                 .lr = result.lr,
+                 .num_tokens_seen = under_way.num_tokens_seen});
+}
+
+void Trainer::throw_with_holders(const c10::OutOfMemoryError& error, const std::string& when) const {
+  const metrics::MemoryStats memory = metrics::memory_of(device_);
+  std::vector<Holder> holders;
+  if (model_ != nullptr) {
+    std::map<std::string, at::Tensor> parameters, gradients;
+    for (const nn::Parameter* parameter : model_->parameters()) {
+      parameters[parameter->fqn()] = parameter->get();
+      if (parameter->get().grad().defined()) gradients[parameter->fqn()] = parameter->get().grad();
+    }
+    holders.push_back({"parameters", bytes_of(parameters, device_)});
+    holders.push_back({"gradients", bytes_of(gradients, device_)});
+  }
+  if (optimizer_ != nullptr) holders.push_back({"optimizer states", bytes_of(optimizer_->state(), device_)});
+  TORCH_CHECK_WITH(OutOfMemoryError, false,
+                   describe_out_of_memory(error, when, compute_.name, memory.active_bytes, memory.capacity_bytes,
+                                          std::move(holders)));
 }
 
 std::vector<data::Batch> Trainer::next_microbatches() {
@@ -252,8 +347,6 @@ std::vector<data::Batch> Trainer::next_microbatches() {
     std::optional<data::Batch> batch = loader_->next();
     TORCH_INTERNAL_ASSERT(batch.has_value(), "an endless dataset ended");
     metrics_->add_data_loading(std::chrono::steady_clock::now() - start);
-    metrics_->add_tokens(batch->labels.numel());
-    num_tokens_seen_ += batch->labels.numel() * dims_.batch();
     microbatches.push_back(std::move(*batch));
   }
   return microbatches;
@@ -269,12 +362,6 @@ int64_t Trainer::sum_over_ranks(int64_t num_valid_tokens) {
                               .wait();
   stop_after_this_step_ = sums[1].item<int64_t>() > 0;
   return sums[0].item<int64_t>();
-}
-
-void Trainer::check_finite(const StepResult& result) const {
-  TORCH_CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm), "step ", step_, ": loss is ", result.loss,
-              " and grad_norm ", result.grad_norm,
-              "; stopped before the optimizer step. Lower optimizer.lr, or look at the data of this step");
 }
 
 void Trainer::validate() {

@@ -2,6 +2,8 @@
 // around it. It knows no model (models::ModelSpec) and no parallel technique (the spec's parallelize applies them).
 #pragma once
 
+#include <c10/util/Exception.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -11,6 +13,8 @@
 #include "titan/checkpoint/checkpointer.h"
 #include "titan/config/job_config.h"
 #include "titan/data/data_loader.h"
+#include "titan/device/compute_device.h"
+#include "titan/device/transfer.h"
 #include "titan/distributed/device_mesh.h"
 #include "titan/distributed/parallel_dims.h"
 #include "titan/metrics/metrics_logger.h"
@@ -47,19 +51,20 @@ class Trainer {
  public:
   // Builds model, optimizer and data path, and loads the checkpoint that the job starts from. `job` must have passed
   // config::check, settle_on_available and the spec's check; what can only be seen now (a tokenizer with more ids than
-  // the model has embeddings) throws c10::ValueError. Collective over `world`.
-  Trainer(const config::JobConfig& job, const models::ModelSpec& spec, std::shared_ptr<distributed::World> world);
+  // the model has embeddings) throws c10::ValueError. Collective over `world`. Computes on `device`.
+  Trainer(const config::JobConfig& job, const models::ModelSpec& spec, std::shared_ptr<distributed::World> world,
+          device::ComputeDevice device = {});
   ~Trainer();
 
   // Runs up to training.steps, saving as [checkpoint] says; ends earlier, after a whole step and a save, when a signal
-  // or training.max_seconds asks for it. Throws c10::Error on a non-finite loss or gradient norm, before the optimizer
-  // sees it.
+  // or training.max_seconds asks for it. Throws c10::Error on a non-finite loss or gradient norm, which changes no
+  // parameter, and where memory does not suffice, with who holds it.
   void train();
 
   // Saves the initial weights as step 0 (checkpoint.create_seed_checkpoint).
   void save_seed_checkpoint();
 
-  // One step: the next batches, forward, backward, clip, update. `observer` may be null. Collective.
+  // One step: the next batches, forward, backward, clip, update. `observer` may be null. Collective. Throws as train().
   StepResult step(StepObserver* observer = nullptr);
 
   // Everything that decides how the run goes on; the tensors are the run's own, so copying into them sets it. A rank
@@ -68,13 +73,31 @@ class Trainer {
   void set_counters(const checkpoint::TrainState& state);
 
  private:
+  // [Note: running ahead]
+  // On a GPU the host only enqueues a step. Its results are read while the device is in the next one, so nothing but
+  // that reading ever makes the host wait, and the device always has work. What must know a step's results before the
+  // next one may start (a save, a validation, the end) settles it at once.
+  struct StepUnderWay {
+    int64_t step = 0;
+    double lr = 0;
+    int64_t num_tokens = 0;       // read by this rank
+    int64_t num_tokens_seen = 0;  // by all ranks, over the run
+    device::Readback results;     // loss, max_loss, grad_norm
+  };
+  StepUnderWay start_step(StepObserver* observer);
+  StepUnderWay enqueue_step(StepObserver* observer);
+  // Reads the results. Throws c10::Error if they are not finite.
+  StepResult settle(StepUnderWay& step) const;
+  void settle_and_log(StepUnderWay& step);
+  // Throws `error` anew, with who holds the memory.
+  [[noreturn]] void throw_with_holders(const c10::OutOfMemoryError& error, const std::string& when) const;
+
   void build_model(const models::ModelSpec& spec);
   void load_checkpoint(const models::ModelSpec& spec);
   void save_checkpoint(bool last_step);
   void start_data();
   std::vector<data::Batch> next_microbatches();
   int64_t sum_over_ranks(int64_t num_valid_tokens);
-  void check_finite(const StepResult& result) const;
   void validate();
 
   config::JobConfig job_;
@@ -82,6 +105,7 @@ class Trainer {
   distributed::ParallelDims dims_;
   distributed::DeviceMesh mesh_;
   int64_t global_batch_size_;
+  device::ComputeDevice compute_;
   at::Device device_;
 
   data::Tokenizer encode_document_;

@@ -2,16 +2,19 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 
 #include "titan/config/job_config.h"
+#include "titan/device/transfer.h"
 #include "titan/distributed/collectives.h"
 #include "titan/loss/cross_entropy.h"
 
 namespace titan::train {
 
-Validator::Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, data::Tokenizer tokenizer)
-    : job_(job), mesh_(mesh), tokenizer_(std::move(tokenizer)) {}
+Validator::Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, data::Tokenizer tokenizer,
+                     at::Device device)
+    : job_(job), mesh_(mesh), tokenizer_(std::move(tokenizer)), device_(device) {}
 
 bool Validator::should_validate(int64_t step) const { return step == 1 || step % job_.validation.freq == 0; }
 
@@ -30,19 +33,19 @@ Validator::Result Validator::validate(models::LanguageModel& model) const {
                           tokenizer_);
 
   at::NoGradGuard no_grad;
-  double local_loss = 0;
+  at::Tensor local_loss = at::zeros({}, at::device(device_).dtype(at::kDouble));
   int64_t local_valid = 0, num_tokens = 0;
   for (int64_t step = 0; whole || step < config.steps; ++step) {
     const std::optional<data::Batch> batch = loader.next();
     if (!batch.has_value()) break;
-    local_loss += loss::chunked_cross_entropy(model(batch->input), batch->labels, *model.output_layer(), /*scale=*/1.0,
-                                              job_.training.loss_chunks)
-                      .item<double>();
+    const at::Tensor hidden = model(device::upload(batch->input, device_));
+    local_loss += loss::chunked_cross_entropy(hidden, device::upload(batch->labels, device_), *model.output_layer(),
+                                              /*scale=*/1.0, job_.training.loss_chunks);
     local_valid += loss::count_valid_tokens(batch->labels);
     num_tokens += batch->labels.numel();
   }
   const at::Tensor sums =
-      distributed::all_reduce(at::tensor({local_loss, static_cast<double>(local_valid)}, at::kDouble),
+      distributed::all_reduce(at::tensor({local_loss.item<double>(), static_cast<double>(local_valid)}, at::kDouble),
                               distributed::ReduceOp::kSum, *mesh_.group("loss"))
           .wait();
   const double num_valid = sums[1].item<double>();

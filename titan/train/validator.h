@@ -16,7 +16,9 @@ namespace titan::train {
 
 class Validator {
  public:
-  Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, data::Tokenizer tokenizer);
+  // The model lies on `device`.
+  Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, data::Tokenizer tokenizer,
+            at::Device device);
 
   // Step 1 and each multiple of validation.freq.
   bool should_validate(int64_t step) const;
@@ -33,6 +35,7 @@ class Validator {
   const config::JobConfig& job_;
   distributed::DeviceMesh mesh_;
   data::Tokenizer tokenizer_;
+  at::Device device_;
 };
 
 }  // namespace titan::train

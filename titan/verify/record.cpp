@@ -36,9 +36,11 @@ void write_tensors(const std::filesystem::path& file, const Tensors& tensors) {
   checkpoint::write_safetensors(file, infos, [&](const std::string& name) { return tensors.at(name); });
 }
 
+double sum_of_squares(const at::Tensor& x) { return kernels::sum_of_squares(x).item<double>(); }
+
 double squared_distance(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return kInfinity;
-  return kernels::sum_of_squares(a.to(at::kDouble) - b.to(at::kDouble));
+  return sum_of_squares(a.to(at::kCPU, at::kDouble) - b.to(at::kDouble));
 }
 
 double relative(double squared_distance, double squared_norm) {
@@ -93,7 +95,7 @@ Differences compare(const Tensors& tensors, const Tensors& reference) {
     const auto found = tensors.find(name);
     differences[name] = found == tensors.end()
                             ? kInfinity
-                            : relative(squared_distance(found->second, expected), kernels::sum_of_squares(expected));
+                            : relative(squared_distance(found->second, expected), sum_of_squares(expected));
   }
   for (const auto& [name, tensor] : tensors) {
     if (!reference.contains(name)) differences[name] = kInfinity;
@@ -106,7 +108,7 @@ double compare_whole(const Tensors& tensors, const Tensors& reference) {
   for (const auto& [name, expected] : reference) {
     const auto found = tensors.find(name);
     distance += found == tensors.end() ? kInfinity : squared_distance(found->second, expected);
-    norm += kernels::sum_of_squares(expected);
+    norm += sum_of_squares(expected);
   }
   return relative(distance, norm);
 }
@@ -122,8 +124,9 @@ Differences adam_slack(const Tensors& gradients, const Tensors& reference_gradie
       continue;  // infinitely far already
     }
     const at::Tensor expected = reference.to(at::kDouble);
-    const at::Tensor bound = ((found->second.to(at::kDouble) - expected).abs() / (expected.abs() + eps)).clamp_max(2);
-    slack[name] = lr * relative(kernels::sum_of_squares(bound), kernels::sum_of_squares(parameter->second));
+    const at::Tensor bound =
+        ((found->second.to(at::kCPU, at::kDouble) - expected).abs() / (expected.abs() + eps)).clamp_max(2);
+    slack[name] = lr * relative(sum_of_squares(bound), sum_of_squares(parameter->second));
   }
   return slack;
 }

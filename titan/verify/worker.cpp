@@ -51,8 +51,9 @@ class Comparer : public train::StepObserver {
 }  // namespace
 
 void record_reference(const config::JobConfig& job, const models::ModelSpec& spec,
-                      std::shared_ptr<distributed::World> world, const WorkerOptions& options) {
-  train::Trainer trainer(job, spec, std::move(world));
+                      std::shared_ptr<distributed::World> world, const device::ComputeDevice& device,
+                      const WorkerOptions& options) {
+  train::Trainer trainer(job, spec, std::move(world), device);
   Recorder recorder(options.folder);
   Comparison comparison;
   save_state(options.folder, 0, trainer.state());
@@ -67,10 +68,10 @@ void record_reference(const config::JobConfig& job, const models::ModelSpec& spe
 }
 
 void compare_with_reference(const config::JobConfig& job, const models::ModelSpec& spec,
-                            std::shared_ptr<distributed::World> world, const WorkerOptions& options,
-                            train::StepObserver* faults) {
+                            std::shared_ptr<distributed::World> world, const device::ComputeDevice& device,
+                            const WorkerOptions& options, train::StepObserver* faults) {
   const int64_t rank = world->rank();
-  train::Trainer trainer(job, spec, std::move(world));
+  train::Trainer trainer(job, spec, std::move(world), device);
   Comparison comparison;
   comparison.initial_parameters = compare(trainer.state().model, read_model(options.folder, 0));
 

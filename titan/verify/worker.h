@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "titan/config/job_config.h"
+#include "titan/device/compute_device.h"
 #include "titan/distributed/world.h"
 #include "titan/models/model_spec.h"
 #include "titan/train/trainer.h"
@@ -21,13 +22,14 @@ struct WorkerOptions {
 
 // Runs the reference: records states and gradients.
 void record_reference(const config::JobConfig& job, const models::ModelSpec& spec,
-                      std::shared_ptr<distributed::World> world, const WorkerOptions& options);
+                      std::shared_ptr<distributed::World> world, const device::ComputeDevice& device,
+                      const WorkerOptions& options);
 
 // Runs a layout twice and writes this rank's Comparison: freely, from its own initial weights on; and step by step,
 // each from the reference's state before it, so that rounding does not compound. Collective. `faults`, which may be
 // null, sees every step of both: tests plant errors with it.
 void compare_with_reference(const config::JobConfig& job, const models::ModelSpec& spec,
-                            std::shared_ptr<distributed::World> world, const WorkerOptions& options,
-                            train::StepObserver* faults = nullptr);
+                            std::shared_ptr<distributed::World> world, const device::ComputeDevice& device,
+                            const WorkerOptions& options, train::StepObserver* faults = nullptr);
 
 }  // namespace titan::verify

@@ -3,13 +3,16 @@
 // any part of a tensor by itself.
 #pragma once
 
+#include <c10/macros/Macros.h>
+
 #include <array>
 #include <cstdint>
 
-namespace titan::nn {
+namespace titan::kernels {
 
 // Four words that depend on `counter` and `key` only, uniform over all 32-bit values.
-inline std::array<uint32_t, 4> philox_4x32_10(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+C10_HOST_DEVICE inline std::array<uint32_t, 4> philox_4x32_10(std::array<uint32_t, 4> counter,
+                                                              std::array<uint32_t, 2> key) {
   constexpr uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
   constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;  // golden ratio and sqrt(3) - 1
   for (int round = 0; round < 10; ++round) {
@@ -23,4 +26,4 @@ inline std::array<uint32_t, 4> philox_4x32_10(std::array<uint32_t, 4> counter, s
   return counter;
 }
 
-}  // namespace titan::nn
+}  // namespace titan::kernels
