@@ -60,6 +60,10 @@ fi
 if [[ $cuda == 1 ]] || $oracle; then
   wheel_sets+=(scripts/wheels/cuda.txt)
 fi
+# A GPU needs libtitan_cuda.so, and that nvcc 13: the wheels have one.
+if [[ $cuda == 1 ]] && ! nvcc --version 2>/dev/null | grep -q 'release 13\.'; then
+  wheel_sets+=(scripts/wheels/nvcc.txt)
+fi
 scripts/install_wheels.sh "$deps/wheels" "${wheel_sets[@]}"
 if $oracle; then
   scripts/install_wheels.sh "$deps/oracle" scripts/wheels/oracle.txt
@@ -67,7 +71,9 @@ fi
 
 # --- configure ---
 cached() { sed -n "s|^$1:[A-Z]*=||p" build/CMakeCache.txt 2>/dev/null || true; }
-if [[ ! -f build/build.ninja || $(cached TITAN_DEPS) != "$deps" || $(cached CMAKE_HOME_DIRECTORY) != "$PWD" ]]; then
+brought_nvcc=false
+if [[ -x $deps/wheels/nvidia/cu13/bin/nvcc && $(cached TITAN_NVCC) == *NOTFOUND ]]; then brought_nvcc=true; fi
+if $brought_nvcc || [[ ! -f build/build.ninja || $(cached TITAN_DEPS) != "$deps" || $(cached CMAKE_HOME_DIRECTORY) != "$PWD" ]]; then
   echo "==> configure" >&2
   cmake --fresh --preset release -DTITAN_DEPS="$deps" >&2
 fi

@@ -99,6 +99,27 @@ TEST(Adam, StateRestoresTheTrajectory) {
   EXPECT_TRUE(at::equal(continued.b->weight.get(), restored.b->weight.get()));
 }
 
+// What a GPU decides without the host: there the tensor says whether a gradient was not finite.
+TEST(Adam, SkippingChangesNothing) {
+  Model model, untouched;
+  Adam optimizer(model.parameters(), {});
+  model.set_gradients(2);
+  optimizer.step(0.1);
+  const auto before = optimizer.state();
+  std::map<std::string, at::Tensor> copies;
+  for (const auto& [name, tensor] : before) copies[name] = tensor.clone();
+  const at::Tensor a = model.a->weight.get().detach().clone();
+
+  model.set_gradients(4);
+  optimizer.step(0.1, /*skip=*/at::ones({}, at::kFloat));
+  EXPECT_TRUE(at::equal(model.a->weight.get(), a));
+  for (const auto& [name, tensor] : optimizer.state()) EXPECT_TRUE(at::equal(tensor, copies.at(name))) << name;
+
+  optimizer.step(0.1, /*skip=*/at::zeros({}, at::kFloat));
+  EXPECT_FALSE(at::equal(model.a->weight.get(), a));
+  EXPECT_EQ(optimizer.state().at("state.a.weight.step").item<float>(), 2);
+}
+
 TEST(Adam, UnknownNamesAreRefusedByKey) {
   config::Optimizer config;
   config.name = "SGD";

@@ -43,6 +43,17 @@ test_cuda_wheels_are_added_beside_those_that_are_there() {
   expect_equal "$(cat "$log")" ""
 }
 
+test_a_gpu_brings_nvcc_unless_version_13_is_there() {
+  stand_in nvcc <<<'echo "Cuda compilation tools, release 12.4, V12.4.131"'
+  TITAN_CUDA=1 setup
+  expect_contains "$(cat "$log")" "nvidia-cuda-nvcc=="
+  rm -rf "$checkout/.deps" "$log"
+  stand_in nvcc <<<'echo "Cuda compilation tools, release 13.0, V13.0.88"'
+  TITAN_CUDA=1 setup
+  expect_lacks "$(cat "$log")" "nvidia-cuda-nvcc=="
+  rm "$sandbox/bin/nvcc"
+}
+
 test_a_changed_pin_replaces_the_folder() {
   setup
   touch "$checkout/.deps/wheels/torch/file_of_the_old_version"

@@ -1,0 +1,43 @@
+#include "titan/kernels/random_normal.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/tensors.h"
+
+namespace titan::kernels {
+namespace {
+
+TEST(RandomNormal, FillsAnyStridesInTheOrderOfElements) {
+  const at::Tensor contiguous = at::zeros({5, 7}), strided = at::zeros({7, 5}).t();
+  random_normal_(contiguous, {.seed = 3, .stream = 4});
+  random_normal_(strided, {.seed = 3, .stream = 4});
+  EXPECT_TRUE(at::equal(contiguous, strided));
+  EXPECT_FALSE(strided.is_contiguous());
+}
+
+TEST(RandomNormal, AShorterTensorIsABeginning) {
+  const at::Tensor longer = at::zeros({1001}), shorter = at::zeros({37});
+  random_normal_(longer, {.seed = 3});
+  random_normal_(shorter, {.seed = 3});
+  EXPECT_TRUE(at::equal(longer.narrow(0, 0, 37), shorter));
+}
+
+TEST(RandomNormal, LowerPrecisionIsTheRoundedNumber) {
+  const at::Tensor x = at::zeros({33}), rounded = at::zeros({33}, at::kBFloat16);
+  random_normal_(x, {.seed = 3, .mean = 1, .std = 2, .low = 0, .high = 2});
+  random_normal_(rounded, {.seed = 3, .mean = 1, .std = 2, .low = 0, .high = 2});
+  EXPECT_TRUE(at::equal(x.to(at::kBFloat16), rounded));
+}
+
+TEST(RandomNormal, EmptyTensorsAreFine) { random_normal_(at::zeros({0, 3}), {}); }
+
+// Phi(-1.96) = 0.0249979; the inverse of a distribution function inverts it.
+TEST(NormalDistribution, InverseInverts) {
+  EXPECT_NEAR(normal_cdf(-1.96), 0.0249979, 1e-7);
+  for (const double p : {1e-7, 0.02, 0.03, 0.4, 0.5, 0.77, 0.98, 1 - 1e-7}) {
+    EXPECT_NEAR(normal_cdf(inverse_normal_cdf(p)) / p, 1.0, 1e-7) << p;
+  }
+}
+
+}  // namespace
+}  // namespace titan::kernels
