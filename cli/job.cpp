@@ -26,7 +26,7 @@ std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, con
   const bool fake = job.comm.mode == "fake_backend";
   return std::make_shared<distributed::World>(
       info, distributed::WorldOptions{
-                .backend = fake ? "fake" : "gloo",
+                .backend = fake ? "fake" : job.comm.cpu_backend,
                 .make_backend = std::move(make_backend),
                 .make_device_backend = fake ? distributed::backend_factory("fake") : device.make_backend,
                 .init_timeout = std::chrono::seconds(job.comm.init_timeout_seconds)});

@@ -2,6 +2,7 @@
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/backends.h"
 #include "tests/support/run_ranks.h"
 #include "tests/support/tensors.h"
 #include "titan/distributed/collectives.h"
@@ -10,11 +11,6 @@ namespace titan::distributed {
 namespace {
 
 using Tensors = std::vector<at::Tensor>;
-
-struct Case {
-  const char* backend;
-  int64_t num_ranks;
-};
 
 // Dtypes interleaved; odd, empty and strided ones among them. Whole numbers, so sums are exact.
 Tensors mixed(int64_t rank, int64_t num_ranks) {
@@ -30,7 +26,7 @@ Tensors mixed(int64_t rank, int64_t num_ranks) {
           whole({2 * num_ranks}, at::kLong)};
 }
 
-class Coalesced : public testing::TestWithParam<Case> {
+class Coalesced : public testing::TestWithParam<test::BackendCase> {
  protected:
   void run(const std::function<void(int64_t rank, ProcessGroup& group)>& body) const {
     test::run_ranks(GetParam().num_ranks, GetParam().backend,
@@ -90,8 +86,7 @@ TEST_P(Coalesced, NothingIsFine) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Gloo, Coalesced, testing::Values(Case{"gloo", 1}, Case{"gloo", 2}, Case{"gloo", 3}),
-                         [](const auto& info) { return "Ranks" + std::to_string(info.param.num_ranks); });
+INSTANTIATE_TEST_SUITE_P(Backends, Coalesced, testing::ValuesIn(test::on_every_backend({1, 2, 3})), test::case_name);
 
 }  // namespace
 }  // namespace titan::distributed

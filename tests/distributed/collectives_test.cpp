@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "tests/support/backends.h"
 #include "tests/support/run_ranks.h"
 #include "tests/support/tensors.h"
 
@@ -49,12 +50,7 @@ at::Tensor reduced(const Tensors& all, ReduceOp op) {
   return {};
 }
 
-struct Case {
-  const char* backend;
-  int64_t num_ranks;
-};
-
-class Collectives : public testing::TestWithParam<Case> {
+class Collectives : public testing::TestWithParam<test::BackendCase> {
  protected:
   void run(const std::function<void(World&, ProcessGroup&)>& body) const {
     test::run_ranks(GetParam().num_ranks, GetParam().backend,
@@ -367,9 +363,8 @@ TEST_P(Collectives, BarrierWaitsForTheLast) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Gloo, Collectives,
-                         testing::Values(Case{"gloo", 1}, Case{"gloo", 2}, Case{"gloo", 3}, Case{"gloo", 4}),
-                         [](const auto& info) { return "Ranks" + std::to_string(info.param.num_ranks); });
+INSTANTIATE_TEST_SUITE_P(Backends, Collectives, testing::ValuesIn(test::on_every_backend({1, 2, 3, 4})),
+                         test::case_name);
 
 }  // namespace
 }  // namespace titan::distributed

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "tests/support/backends.h"
 #include "tests/support/run_ranks.h"
 #include "tests/support/tensors.h"
 #include "titan/distributed/collectives.h"
@@ -16,12 +17,7 @@ namespace {
 
 using Tensors = std::vector<at::Tensor>;
 
-struct Case {
-  const char* backend;
-  int64_t num_ranks;
-};
-
-class CollectivesWithGrad : public testing::TestWithParam<Case> {
+class CollectivesWithGrad : public testing::TestWithParam<test::BackendCase> {
  protected:
   using Distributed = std::function<at::Tensor(const at::Tensor& x, ProcessGroup& group)>;
   using Reference = std::function<Tensors(const Tensors& xs)>;  // the outputs of all ranks
@@ -201,8 +197,8 @@ TEST_P(CollectivesWithGrad, WithoutGradientsMakeNoGraph) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Gloo, CollectivesWithGrad, testing::Values(Case{"gloo", 1}, Case{"gloo", 2}, Case{"gloo", 3}),
-                         [](const auto& info) { return "Ranks" + std::to_string(info.param.num_ranks); });
+INSTANTIATE_TEST_SUITE_P(Backends, CollectivesWithGrad, testing::ValuesIn(test::on_every_backend({1, 2, 3})),
+                         test::case_name);
 
 }  // namespace
 }  // namespace titan::distributed

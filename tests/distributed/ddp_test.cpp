@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/backends.h"
 #include "tests/support/delayed_backend.h"
 #include "tests/support/run_ranks.h"
 #include "tests/support/tensors.h"
@@ -50,14 +51,15 @@ std::vector<at::Tensor> expected_gradients(int64_t num_ranks, int64_t num_microb
   return gradients;
 }
 
-class Ddp : public testing::TestWithParam<std::tuple<int64_t, int64_t>> {};
+class DdpBuckets : public testing::TestWithParam<std::tuple<test::BackendCase, int64_t>> {};
 
 // Buckets of one tensor, of some, and of all; the second step reuses the buckets.
-TEST_P(Ddp, GradientsAreSumsOverRanksAndMicrobatches) {
-  const auto [num_ranks, bucket_bytes] = GetParam();
+TEST_P(DdpBuckets, GradientsAreSumsOverRanksAndMicrobatches) {
+  const auto [backend_case, bucket_bytes] = GetParam();
+  const int64_t num_ranks = backend_case.num_ranks;
   for (const int64_t num_microbatches : {1, 3}) {
     const auto expected = expected_gradients(num_ranks, num_microbatches);
-    test::run_ranks(num_ranks, "gloo", [&, bytes = bucket_bytes](const World& world) {
+    test::run_ranks(num_ranks, std::get<0>(GetParam()).backend, [&, bytes = bucket_bytes](const World& world) {
       Model model;
       DistributedDataParallel ddp(model.units(), world->group(), {.bucket_bytes = bytes});
       for (int step = 0; step < 2; ++step) {
@@ -75,10 +77,14 @@ TEST_P(Ddp, GradientsAreSumsOverRanksAndMicrobatches) {
     });
   }
 }
-INSTANTIATE_TEST_SUITE_P(All, Ddp, testing::Combine(testing::Values(1, 2, 3), testing::Values(1, 250, 1 << 20)));
+INSTANTIATE_TEST_SUITE_P(Backends, DdpBuckets,
+                         testing::Combine(testing::ValuesIn(test::on_every_backend({1, 2, 3})),
+                                          testing::Values(1, 250, 1 << 20)));
 
-TEST(Ddp, UnusedParametersCountAsZero) {
-  test::run_ranks(2, "gloo", [](const World& world) {
+class Ddp : public testing::TestWithParam<test::BackendCase> {};
+
+TEST_P(Ddp, UnusedParametersCountAsZero) {
+  test::run_ranks(GetParam().num_ranks, GetParam().backend, [](const World& world) {
     Model model;
     nn::Linear& frozen = **model.layers[2];
     DistributedDataParallel ddp(model.units(), world->group());
@@ -91,8 +97,8 @@ TEST(Ddp, UnusedParametersCountAsZero) {
   });
 }
 
-TEST(Ddp, AccumulationSendsNothing) {
-  test::run_ranks(2, "gloo", [](const World& world) {
+TEST_P(Ddp, AccumulationSendsNothing) {
+  test::run_ranks(GetParam().num_ranks, GetParam().backend, [](const World& world) {
     Model model;
     DistributedDataParallel ddp(model.units(), world->group());
     ddp.before_microbatch(false);
@@ -103,11 +109,12 @@ TEST(Ddp, AccumulationSendsNothing) {
 }
 
 // [Note: overlap] 8 buckets, each 20 ms on the wire: one after another they would take 160 ms beyond the backward.
-TEST(Ddp, ReductionsOverlap) {
+TEST_P(Ddp, ReductionsOverlap) {
   constexpr auto kDelay = std::chrono::milliseconds(20);
-  const test::RanksOptions options{.make_backend = test::delayed(distributed::backend_factory("gloo"), kDelay)};
+  const test::RanksOptions options{.make_backend =
+                                       test::delayed(distributed::backend_factory(GetParam().backend), kDelay)};
   test::run_ranks(
-      2, "gloo",
+      GetParam().num_ranks, GetParam().backend,
       [&](const World& world) {
         Model model;
         DistributedDataParallel ddp(model.units(), world->group(), {.bucket_bytes = 1});
@@ -124,6 +131,8 @@ TEST(Ddp, ReductionsOverlap) {
       },
       options);
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, Ddp, testing::ValuesIn(test::on_every_backend({2})), test::case_name);
 
 }  // namespace
 }  // namespace titan::parallel

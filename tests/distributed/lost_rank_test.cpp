@@ -9,6 +9,7 @@
 #include <optional>
 #include <thread>
 
+#include "tests/support/backends.h"
 #include "tests/support/run_program.h"
 
 namespace titan::distributed {
@@ -31,7 +32,14 @@ struct Loss {
   int rank, signal;
 };
 
-std::vector<test::Finished> run_job(const std::string& scenario, int timeout_seconds, std::optional<Loss> loss = {}) {
+class LostRank : public testing::TestWithParam<test::BackendCase> {
+ protected:
+  static std::vector<test::Finished> run_job(const std::string& scenario, int timeout_seconds,
+                                             std::optional<Loss> loss = {});
+};
+
+std::vector<test::Finished> LostRank::run_job(const std::string& scenario, int timeout_seconds,
+                                              std::optional<Loss> loss) {
   const std::string port = std::to_string(free_port());
   std::vector<test::Finished> finished(kNumRanks);
   std::vector<std::thread> threads;
@@ -41,15 +49,15 @@ std::vector<test::Finished> run_job(const std::string& scenario, int timeout_sec
       test::RunOptions options;
       // A stopped rank does not end by itself. To the others it makes no difference when it is killed.
       const bool stopped = loss && loss->rank == rank && loss->signal == SIGSTOP;
-      options.timeout_seconds = stopped ? 15 : 120;
+      options.timeout_seconds = stopped ? 9 : 120;
       options.environment = {{"RANK", std::to_string(rank)},
                              {"WORLD_SIZE", std::to_string(kNumRanks)},
                              {"MASTER_ADDR", "127.0.0.1"},
                              {"MASTER_PORT", port},
                              {"OMP_NUM_THREADS", "1"}};
       if (loss && loss->rank == rank) options.signal = {loss->signal, "ready"};
-      finished[static_cast<size_t>(rank)] =
-          test::run_program({TITAN_RANK_PROGRAM, scenario, std::to_string(timeout_seconds)}, options);
+      finished[static_cast<size_t>(rank)] = test::run_program(
+          {TITAN_RANK_PROGRAM, GetParam().backend, scenario, std::to_string(timeout_seconds)}, options);
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -69,45 +77,47 @@ void expect_all_blame(const std::vector<test::Finished>& finished, int lost, con
   }
 }
 
-TEST(LostRank, NobodyIsLostInAGoodEnd) {
+TEST_P(LostRank, NobodyIsLostInAGoodEnd) {
   for (const test::Finished& rank : run_job("end", 60)) {
     EXPECT_EQ(rank.exit_code, 0) << rank.err;
     EXPECT_EQ(rank.err, "");
   }
 }
 
-TEST(LostRank, ThatIsKilledIsNamed) {
+TEST_P(LostRank, ThatIsKilledIsNamed) {
   for (const int lost : {1, 2}) {
     expect_all_blame(run_job("loop", 60, Loss{lost, SIGKILL}), lost,
                      "rank " + std::to_string(lost) + " has not been heard of for ");
   }
 }
 
-TEST(LostRank, ThatServesTheStoreIsNamedWhenKilled) {
+TEST_P(LostRank, ThatServesTheStoreIsNamedWhenKilled) {
   expect_all_blame(run_job("loop", 60, Loss{0, SIGKILL}), 0, "rank 0 is stopped or gone");
 }
 
-TEST(LostRank, ThatIsStoppedIsNamedAfterTheTimeout) {
+TEST_P(LostRank, ThatIsStoppedIsNamedAfterTheTimeout) {
   expect_all_blame(run_job("loop", 3, Loss{2, SIGSTOP}), 2, "rank 2 has not been heard of for ");
 }
 
-TEST(LostRank, ThatServesTheStoreIsNamedWhenStopped) {
+TEST_P(LostRank, ThatServesTheStoreIsNamedWhenStopped) {
   expect_all_blame(run_job("loop", 3, Loss{0, SIGSTOP}), 0, "rank 0 is stopped or gone");
 }
 
-TEST(LostRank, ThatThrewIsNamed) {
+TEST_P(LostRank, ThatThrewIsNamed) {
   const auto finished = run_job("throw", 60);
   EXPECT_EQ(finished[1].err, "a mistake of its own\n");
   expect_all_blame(finished, 1, "rank 1 failed by itself");
 }
 
 // Who is wrong cannot be known here; who waited for what can.
-TEST(LostRank, OfAMismatchAreThoseThatWaited) {
+TEST_P(LostRank, OfAMismatchAreThoseThatWaited) {
   const auto finished = run_job("mismatch", 2);
   for (const test::Finished& rank : finished) EXPECT_NE(rank.exit_code, 0);
   EXPECT_NE(finished[0].err.find("rank 0 waited for"), std::string::npos) << finished[0].err;
   EXPECT_NE(finished[2].err.find("rank 2 waited for"), std::string::npos) << finished[2].err;
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, LostRank, testing::ValuesIn(test::on_every_backend({kNumRanks})), test::case_name);
 
 }  // namespace
 }  // namespace titan::distributed

@@ -1,6 +1,7 @@
 // Operations run while the caller goes on: shown on a backend that makes each of them take longer.
 #include <gtest/gtest.h>
 
+#include "tests/support/backends.h"
 #include "tests/support/delayed_backend.h"
 #include "tests/support/run_ranks.h"
 #include "tests/support/tensors.h"
@@ -12,14 +13,16 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+class Overlap : public testing::TestWithParam<test::BackendCase> {};
+
 // Ten operations of 300 ms: 3 s one after another, little more than 300 ms together, on however slow a machine.
-TEST(Overlap, OperationsRunAtTheSameTime) {
+TEST_P(Overlap, OperationsRunAtTheSameTime) {
   constexpr milliseconds kDelay{300};
   constexpr int kNumOperations = 10;
   test::RanksOptions options;
-  options.make_backend = test::delayed(backend_factory("gloo"), kDelay);
+  options.make_backend = test::delayed(backend_factory(GetParam().backend), kDelay);
   test::run_ranks(
-      2, "gloo",
+      GetParam().num_ranks, GetParam().backend,
       [&](const auto& world) {
         const auto group = world->group();
         barrier(*group);
@@ -34,6 +37,8 @@ TEST(Overlap, OperationsRunAtTheSameTime) {
       },
       options);
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, Overlap, testing::ValuesIn(test::on_every_backend({2})), test::case_name);
 
 }  // namespace
 }  // namespace titan::distributed

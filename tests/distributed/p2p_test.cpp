@@ -3,18 +3,14 @@
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/backends.h"
 #include "tests/support/run_ranks.h"
 #include "tests/support/tensors.h"
 
 namespace titan::distributed {
 namespace {
 
-struct Case {
-  const char* backend;
-  int64_t num_ranks;
-};
-
-class Exchange : public testing::TestWithParam<Case> {
+class Exchange : public testing::TestWithParam<test::BackendCase> {
  protected:
   void run(const std::function<void(ProcessGroup& group, int64_t next, int64_t previous)>& body) const {
     test::run_ranks(GetParam().num_ranks, GetParam().backend, [&](const auto& world) {
@@ -68,8 +64,7 @@ TEST_P(Exchange, RefusesAPeerThatIsNone) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Gloo, Exchange, testing::Values(Case{"gloo", 2}, Case{"gloo", 3}, Case{"gloo", 4}),
-                         [](const auto& info) { return "Ranks" + std::to_string(info.param.num_ranks); });
+INSTANTIATE_TEST_SUITE_P(Backends, Exchange, testing::ValuesIn(test::on_every_backend({2, 3, 4})), test::case_name);
 
 }  // namespace
 }  // namespace titan::distributed

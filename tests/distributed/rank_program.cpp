@@ -1,6 +1,6 @@
-// rank_program SCENARIO TIMEOUT_SECONDS: one rank of a job that its environment describes, for tests in which ranks
-// die. Prints "ready" once all ranks have met, and ends as the scenario says: "loop" sums for ever, "throw" has rank 1
-// throw, "mismatch" has rank 1 call another collective than the others, "end" comes to a good end.
+// rank_program BACKEND SCENARIO TIMEOUT_SECONDS: one rank of a job that its environment describes, for tests in which
+// ranks die. Prints "ready" once all ranks have met, and ends as the scenario says: "loop" sums for ever, "throw" has
+// rank 1 throw, "mismatch" has rank 1 call another collective than the others, "end" comes to a good end.
 #include <ATen/ops/ones.h>
 #include <c10/util/Exception.h>
 
@@ -16,8 +16,9 @@ namespace {
 
 using namespace titan::distributed;  // NOLINT(google-build-using-namespace): a program of one file
 
-void run(const std::string& scenario, std::chrono::milliseconds timeout) {
+void run(const std::string& backend, const std::string& scenario, std::chrono::milliseconds timeout) {
   WorldOptions options;
+  options.backend = backend;
   options.init_timeout = std::chrono::seconds(60);
   World world(rank_info_from_environment(), options);
   const auto group = world.group();
@@ -35,9 +36,9 @@ void run(const std::string& scenario, std::chrono::milliseconds timeout) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) return 2;
+  if (argc != 4) return 2;
   try {
-    run(argv[1], std::chrono::seconds(std::atoi(argv[2])));
+    run(argv[1], argv[2], std::chrono::seconds(std::atoi(argv[3])));
   } catch (const c10::Error& error) {
     std::fprintf(stderr, "%s\n", error.what_without_backtrace());
     return 1;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 
+#include "tests/support/backends.h"
 #include "tests/support/run_ranks.h"
 #include "tests/support/tensors.h"
 #include "titan/distributed/collectives.h"
@@ -23,8 +24,11 @@ at::Tensor sum_of_ranks(World& world, ProcessGroup& group) {
   return all_reduce(at::full({1}, world.rank(), at::kLong), ReduceOp::kSum, group).wait();
 }
 
-TEST(World, MakesOneGroupPerSetOfRanks) {
-  test::run_ranks(3, "gloo", [](const auto& world) {
+// The cases are of one number of ranks; each test knows how many it needs.
+class WorldOnBackend : public testing::TestWithParam<test::BackendCase> {};
+
+TEST_P(WorldOnBackend, MakesOneGroupPerSetOfRanks) {
+  test::run_ranks(3, GetParam().backend, [](const auto& world) {
     const auto all = world->group();
     EXPECT_EQ(world->group({2, 0, 1}), all);
     EXPECT_EQ(all->rank(), world->rank());
@@ -37,8 +41,8 @@ TEST(World, MakesOneGroupPerSetOfRanks) {
   });
 }
 
-TEST(World, RefusesGroupsThatAreNone) {
-  test::run_ranks(2, "gloo", [](const auto& world) {
+TEST_P(WorldOnBackend, RefusesGroupsThatAreNone) {
+  test::run_ranks(2, GetParam().backend, [](const auto& world) {
     EXPECT_THROW(world->group(std::vector<int64_t>{}), c10::ValueError);
     EXPECT_THROW(world->group({0, 2}), c10::ValueError);
     EXPECT_THROW(world->group({0, 0, 1}), c10::ValueError);
@@ -69,8 +73,8 @@ TEST(World, MakesWritingToTheDeadAnError) {
   sigaction(SIGPIPE, &before, nullptr);
 }
 
-TEST(World, SumsOverEveryAxisOfAMesh) {
-  test::run_ranks(8, "gloo", [](const std::shared_ptr<World>& world) {
+TEST_P(WorldOnBackend, SumsOverEveryAxisOfAMesh) {
+  test::run_ranks(8, GetParam().backend, [](const std::shared_ptr<World>& world) {
     const DeviceMesh mesh = DeviceMesh(world, {{"pp", 2}, {"dp", 2}, {"tp", 2}})
                                 .with_view("outer", {"pp", "tp"})
                                 .with_view("all", {"pp", "dp", "tp"});
@@ -87,9 +91,9 @@ TEST(World, SumsOverEveryAxisOfAMesh) {
 }
 
 // Rank 1 goes on elsewhere. The first operations have the long timeout, the one in question the short.
-TEST(World, TimeoutOfAnOperationNamesItAndWhoWaited) {
+TEST_P(WorldOnBackend, TimeoutOfAnOperationNamesItAndWhoWaited) {
   std::atomic<bool> over = false;
-  test::run_ranks(2, "gloo", [&](const auto& world) {
+  test::run_ranks(2, GetParam().backend, [&](const auto& world) {
     const auto group = world->group();
     sum_of_ranks(*world, *group);
     barrier(*group);
@@ -116,6 +120,8 @@ TEST(World, TimeoutOfAnOperationNamesItAndWhoWaited) {
     over.notify_all();
   });
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, WorldOnBackend, testing::ValuesIn(test::on_every_backend({8})), test::case_name);
 
 }  // namespace
 }  // namespace titan::distributed

@@ -197,8 +197,10 @@ void visit_fields(Comm& s, Visitor&& field) {
         accepted());
   field("mode", s.mode, "Real communication, none (dry run), or all ranks simulated by one process.",
         one_of({"default", "fake_backend", "local_tensor"}) | not_yet() | works_with({"default", "fake_backend"}));
-  field("cpu_backend", s.cpu_backend, "What ranks on CPUs talk through: shared memory, Gloo, or whichever fits.",
-        one_of({"auto", "shm", "gloo"}) | accepted() | ours());
+  field("cpu_backend", s.cpu_backend,
+        "What tensors on CPUs travel through: shared memory, which is for ranks of one host, Gloo, or whichever fits "
+        "each group of ranks.",
+        one_of({"auto", "shm", "gloo"}) | ours());
 }
 
 template <class Visitor>

@@ -7,6 +7,10 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "titan/distributed/fake_backend.h"
+#include "titan/distributed/process_group.h"
+#include "titan/distributed/shm/backend.h"
+#include "titan/distributed/shm/meeting.h"
+#include "titan/logging/logger.h"
 
 namespace titan::distributed {
 namespace {
@@ -35,11 +39,38 @@ c10::intrusive_ptr<c10d::Backend> make_fake(const BackendRequest& request) {
   return make_fake_backend(request.rank, request.size);
 }
 
+c10::intrusive_ptr<c10d::Backend> backend_over(std::unique_ptr<shm::Links> links, const BackendRequest& request) {
+  const shm::PauseLimits limits = shm::pause_limits(*links, request.num_local_ranks);
+  return shm::make_backend(std::move(links), request.timeout, limits);
+}
+
+c10::intrusive_ptr<c10d::Backend> make_shm(const BackendRequest& request) {
+  shm::Meeting meeting{nullptr, "its ranks are on several"};
+  if (shm::on_one_host(request)) meeting = shm::meet(request);
+  TORCH_CHECK_VALUE(meeting.links != nullptr,
+                    "comm.cpu_backend: shm is for groups whose ranks share the memory of one "
+                    "host, which ",
+                    name_of_ranks(request.ranks), " do not: ", meeting.why_not, "; use auto or gloo");
+  return backend_over(std::move(meeting.links), request);
+}
+
+c10::intrusive_ptr<c10d::Backend> make_auto(const BackendRequest& request) {
+  if (!shm::on_one_host(request)) return make_gloo(request);
+  shm::Meeting meeting = shm::meet(request);
+  if (meeting.links != nullptr) return backend_over(std::move(meeting.links), request);
+  if (request.rank == 0) {
+    logging::warning("{} are on one host, but talk through Gloo, since they cannot share memory: {}",
+                     name_of_ranks(request.ranks), meeting.why_not);
+  }
+  return make_gloo(request);
+}
+
 struct NamedBackend {
   std::string_view name;
   c10::intrusive_ptr<c10d::Backend> (*make)(const BackendRequest&);
 };
-constexpr std::array<NamedBackend, 2> kBackends{{{"gloo", make_gloo}, {"fake", make_fake}}};
+constexpr std::array<NamedBackend, 4> kBackends{
+    {{"auto", make_auto}, {"shm", make_shm}, {"gloo", make_gloo}, {"fake", make_fake}}};
 
 }  // namespace
 

@@ -107,6 +107,8 @@ std::shared_ptr<ProcessGroup> World::group(std::vector<int64_t> ranks) {
   BackendRequest request;
   request.rank = own - ranks.begin();
   request.size = static_cast<int64_t>(ranks.size());
+  request.ranks = ranks;
+  request.num_local_ranks = info_.local_world_size;
   request.timeout = timeout_;
   request.local_address = local_address_;
   c10::intrusive_ptr<c10d::Backend> backend, device_backend;
@@ -120,6 +122,8 @@ std::shared_ptr<ProcessGroup> World::group(std::vector<int64_t> ranks) {
         request.store = c10::make_intrusive<c10d::PrefixStore>("device", group_store);
         device_backend = options_.make_device_backend(request);
       }
+    } catch (const c10::ValueError&) {  // a mistake of the user's, which no other rank made
+      throw;
     } catch (const std::exception& error) {
       throw_failure("connecting " + name_of_ranks(ranks), ranks, rank(), begin, heartbeat_.get(), error);
     }

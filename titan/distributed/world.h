@@ -18,7 +18,7 @@
 namespace titan::distributed {
 
 struct WorldOptions {
-  std::string backend = "gloo";                                      // or "fake": no rank talks to another
+  std::string backend = "auto";                                      // by name, see backend.h
   BackendFactory make_backend;                                       // instead of the one named
   BackendFactory make_device_backend;                                // for tensors on a GPU; null: there is none
   std::chrono::milliseconds init_timeout = std::chrono::minutes(5);  // comm.init_timeout_seconds
