@@ -16,6 +16,9 @@ struct ComputeDevice {
   std::string name = "cpu";  // "NVIDIA H100 80GB HBM3"
   // Of process groups whose tensors lie on the device (NCCL); null on the CPU.
   distributed::BackendFactory make_backend;
+  // Makes ATen's operations throw where they would make the host wait for the device (true), or not (false): how tests
+  // show that a step does not. Null on the CPU.
+  void (*forbid_synchronisation)(bool) = nullptr;
 };
 
 // Opens the GPU that the rank uses, the `local_rank`-th that this process sees, or settles on the CPU. Must be called

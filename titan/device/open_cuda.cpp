@@ -11,6 +11,15 @@
 #include "titan/distributed/nccl_backend.h"
 #include "titan/kernels/cuda_operators.h"
 
+namespace {
+
+void forbid_synchronisation(bool forbid) {
+  c10::cuda::warning_state().set_sync_debug_mode(forbid ? c10::cuda::SyncDebugMode::L_ERROR
+                                                        : c10::cuda::SyncDebugMode::L_DISABLED);
+}
+
+}  // namespace
+
 extern "C" void titan_open_cuda(int64_t local_rank, titan::device::ComputeDevice& device) {
   const auto index = static_cast<c10::DeviceIndex>(local_rank);
   at::globalContext().lazyInitDevice(at::kCUDA);
@@ -21,6 +30,7 @@ extern "C" void titan_open_cuda(int64_t local_rank, titan::device::ComputeDevice
   device.device = at::Device(at::kCUDA, index);
   device.name = properties.name;
   device.make_backend = titan::distributed::make_nccl;
+  device.forbid_synchronisation = forbid_synchronisation;
   titan::kernels::register_cuda_kernels();
 
   // Measured on an H100: cuDNN's attention does 415 and 613 TFLOP/s forward (head_dim 64 and 128) where flash does 263
