@@ -17,6 +17,10 @@
 
 namespace titan::dtensor {
 
+// [Note: plain tensors]
+// A plain tensor that meets a DTensor counts as replicated where it surely is: numbers (0-dim tensors), and in a
+// backward, where autograd's formulas make zeros and ones of the global shape. Anywhere else it is an error.
+
 // A tensor among the arguments; one of a list is one of its own. Undefined and absent ones are left out.
 struct Operand {
   int64_t argument = 0;        // index in the schema
@@ -24,6 +28,7 @@ struct Operand {
   const Spec* spec = nullptr;  // null: a plain tensor, the same on every rank
   at::Tensor meta;             // of the global shape
   bool is_written = false;     // in place, or out=
+  bool may_be_plain = false;   // [Note: plain tensors]
 
   at::IntArrayRef sizes() const { return meta.sizes(); }
   int64_t dim() const { return meta.dim(); }

@@ -9,8 +9,7 @@ class OperatorHandle;
 
 namespace titan::dtensor {
 
-bool has_dtensor_argument(const c10::OperatorHandle& op, const torch::jit::Stack& stack);
-
-void dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack);
+// Does the call, or returns false without having done anything: no argument is a DTensor.
+bool dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack);
 
 }  // namespace titan::dtensor

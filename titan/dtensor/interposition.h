@@ -38,7 +38,8 @@ class ModeGuard {
   ModeGuard& operator=(const ModeGuard&) = delete;
 
  private:
-  bool fake_was_included_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 // For Mode::call: the next mode, or the operator itself.
@@ -53,7 +54,8 @@ class WithoutModes {
   WithoutModes& operator=(const WithoutModes&) = delete;
 
  private:
-  bool active_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 // Registers the fallback, once per process. Whatever makes a DTensor or a mode calls it.

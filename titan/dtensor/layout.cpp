@@ -42,6 +42,20 @@ Segments chunk(const Segments& segments, int64_t num, int64_t index) {
   return cut(segments, std::min(index * size, total), std::min((index + 1) * size, total));
 }
 
+Segments positions(const Segments& segments, const Segments& wanted) {
+  Segments result;
+  for (const Segment& part : wanted) {
+    int64_t position = 0;
+    for (const Segment& segment : segments) {
+      const int64_t first = std::max(part.offset, segment.offset);
+      const int64_t last = std::min(part.offset + part.size, segment.offset + segment.size);
+      if (first < last) append(result, {{position + first - segment.offset, last - first}});
+      position += segment.size;
+    }
+  }
+  return result;
+}
+
 std::vector<ShardingStep> sharding_order(const Placements& placements, at::IntArrayRef mesh_sizes, int64_t dim) {
   // From the right, so that what a StridedShard has to wait for is in `order` already.
   std::vector<ShardingStep> order;

@@ -39,4 +39,7 @@ Segments local_segments(const Placements& placements, at::IntArrayRef mesh_sizes
 // The i-th of `num` chunks of `segments` taken as one row of indices, as torch.chunk cuts it.
 Segments chunk(const Segments& segments, int64_t num, int64_t index);
 
+// Where `wanted`, which is part of `segments`, lies in the row: runs of positions instead of indices.
+Segments positions(const Segments& segments, const Segments& wanted);
+
 }  // namespace titan::dtensor

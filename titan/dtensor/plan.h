@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/core/ivalue.h>
+#include <c10/core/DispatchKey.h>
 
 #include <cstdint>
 #include <memory>
@@ -40,11 +41,13 @@ struct Plan {
   std::vector<Result> results;
   // Inputs that are written: redistribution is never theirs. Spec: after the call.
   std::vector<std::pair<int64_t, const Spec*>> written;
-  bool decompose = false;
+  // Not kUndefined: run ATen's implementation for this key instead, which calls other operators.
+  c10::DispatchKey decompose = c10::DispatchKey::Undefined;
 };
 
 // Finds the operator's rule, takes the cheapest sharding and works it out. Throws c10::NotImplementedError, naming
-// operator and operands, where there is no rule or none that fits.
-std::shared_ptr<const Plan> make_plan(const c10::OperatorHandle& op, const torch::jit::Stack& stack);
+// operator and operands, where there is no rule or none that fits. [Note: plain tensors]
+std::shared_ptr<const Plan> make_plan(const c10::OperatorHandle& op, const torch::jit::Stack& stack,
+                                      bool is_in_backward);
 
 }  // namespace titan::dtensor

@@ -18,7 +18,16 @@ namespace titan::dtensor {
 struct Transition {
   int64_t axis = 0;
   const Spec *from = nullptr, *to = nullptr;
+  // S -> ...: what each rank of the axis has of the dimension, as global indices; the others' coordinates are ours.
+  std::vector<Segments> gathered;
+  // ... -> S: what each will have, as positions in the local tensor.
+  std::vector<Segments> split;
+
+  const Placement& before() const { return from->placements[axis]; }
+  const Placement& after() const { return to->placements[axis]; }
 };
+// Of an axis that can change by itself.
+Transition make_transition(int64_t axis, const Spec& from, const Spec& to);
 
 struct RedistributePlan {
   std::vector<Transition> transitions;

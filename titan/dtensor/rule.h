@@ -72,6 +72,9 @@ class RuleTable {
   // `family` is for the documentation.
   void begin_family(std::string family) { family_ = std::move(family); }
   void add(std::initializer_list<std::string_view> operators, const Rule& rule);
+  // The same for the in-place and out= variants that ATen has of them: of aten::add.Tensor, aten::add_.Tensor and
+  // aten::add.out.
+  void add_with_variants(std::initializer_list<std::string_view> operators, const Rule& rule);
 
   const Rule* find(std::string_view op) const;
 

@@ -1,0 +1,22 @@
+#include "tests/distributed/dtensor/meshes.h"
+
+#include "tests/support/run_ranks.h"
+
+namespace titan::test {
+
+void on_mesh(const std::vector<int64_t>& sizes, const std::function<void(const dtensor::Mesh&)>& body) {
+  std::vector<distributed::Axis> axes;
+  int64_t num_ranks = 1;
+  for (const int64_t size : sizes) {
+    axes.push_back({std::string(1, static_cast<char>('a' + axes.size())), size});
+    num_ranks *= size;
+  }
+  run_ranks(num_ranks, "gloo",
+            [&](const std::shared_ptr<distributed::World>& world) { body(distributed::DeviceMesh(world, axes)); });
+}
+
+void on_meshes(const std::function<void(const dtensor::Mesh&)>& body) {
+  for (const std::vector<int64_t>& sizes : std::vector<std::vector<int64_t>>{{2}, {3}, {2, 2}}) on_mesh(sizes, body);
+}
+
+}  // namespace titan::test

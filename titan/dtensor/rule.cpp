@@ -1,0 +1,54 @@
+#include "titan/dtensor/rule.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/util/Exception.h>
+
+#include "titan/dtensor/rules/families.h"
+
+namespace titan::dtensor {
+
+void RuleTable::add(std::initializer_list<std::string_view> operators, const Rule& rule) {
+  for (const std::string_view op : operators) {
+    const bool is_new = entries_.emplace(op, Entry{rule, family_}).second;
+    TORCH_INTERNAL_ASSERT(is_new, "two sharding rules for ", std::string(op));
+  }
+}
+
+void RuleTable::add_with_variants(std::initializer_list<std::string_view> operators, const Rule& rule) {
+  auto& dispatcher = c10::Dispatcher::singleton();
+  for (const std::string_view op : operators) {
+    const size_t dot = op.find('.');
+    const std::string name(op.substr(0, dot)), overload(dot == op.npos ? "" : op.substr(dot + 1));
+    add({op}, rule);
+    const auto exists = [&](const std::string& variant, const std::string& its_overload) {
+      return dispatcher.findSchema({variant, its_overload}).has_value();
+    };
+    if (exists(name + "_", overload)) add({overload.empty() ? name + "_" : name + "_." + overload}, rule);
+    if (!overload.empty() && exists(name, overload + "_out")) {
+      add({name + "." + overload + "_out"}, rule);
+    } else if ((overload.empty() || overload == "Tensor") && exists(name, "out")) {
+      add({name + ".out"}, rule);
+    }
+  }
+}
+
+const Rule* RuleTable::find(std::string_view op) const {
+  const auto found = entries_.find(op);
+  return found == entries_.end() ? nullptr : &found->second.rule;
+}
+
+const RuleTable& rule_table() {
+  static const RuleTable table = [] {
+    RuleTable made;
+    add_pointwise_rules(made);
+    add_reduction_rules(made);
+    add_matmul_rules(made);
+    add_view_rules(made);
+    add_copy_rules(made);
+    add_factory_rules(made);
+    return made;
+  }();
+  return table;
+}
+
+}  // namespace titan::dtensor
