@@ -12,8 +12,8 @@ torch::Library define_operators() {
   torch::Library library(torch::Library::DEF, "titan", std::nullopt, __FILE__, __LINE__);
   library.def("sum_of_squares(Tensor[] tensors) -> Tensor");
   library.def(
-      "random_normal_(Tensor(a!) x, int seed, int stream, float mean, float std, float low, float high) -> "
-      "Tensor(a!)");
+      "random_normal_(Tensor(a!) x, int seed, int stream, float mean, float std, float low, float high, int[] whole, "
+      "int[] offsets) -> Tensor(a!)");
   return library;
 }
 

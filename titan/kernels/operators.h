@@ -19,8 +19,8 @@ at::Tensor sum_of_squares_cpu(at::TensorList tensors);
 at::Tensor sum_of_squares_cuda(at::TensorList tensors);
 
 at::Tensor& random_normal_cpu(at::Tensor& x, int64_t seed, int64_t stream, double mean, double std, double low,
-                              double high);
+                              double high, at::IntArrayRef whole, at::IntArrayRef offsets);
 at::Tensor& random_normal_cuda(at::Tensor& x, int64_t seed, int64_t stream, double mean, double std, double low,
-                               double high);
+                               double high, at::IntArrayRef whole, at::IntArrayRef offsets);
 
 }  // namespace titan::kernels

@@ -1,6 +1,6 @@
 // Normally distributed numbers by element index: element i of a tensor gets the i-th number of a stream (Philox, see
 // philox.h), by inversion of the distribution function, whatever the device and the number of threads. So a tensor can
-// be filled in parts and by any rank.
+// be filled in parts and by any rank. On a DTensor each rank fills its own part.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "titan/kernels/block.h"
 #include "titan/kernels/normal_distribution.h"
 #include "titan/kernels/philox.h"
 
@@ -24,7 +25,7 @@ struct RandomNormal {
 
 // Fills x, of a floating dtype and any strides, in place; values are made in fp64 and rounded to fp32, then to the
 // dtype. Between devices they may differ by a rounding of the mathematical functions. Leaves autograd alone.
-void random_normal_(const at::Tensor& x, const RandomNormal& distribution);
+void random_normal_(const at::Tensor& x, const RandomNormal& distribution, const Block& block = {});
 
 // Draws four numbers at a time, so that both devices' kernels agree on the order: elements 4 * block to 4 * block + 3.
 class NormalDraw {

@@ -29,7 +29,28 @@ TEST(RandomNormal, LowerPrecisionIsTheRoundedNumber) {
   EXPECT_TRUE(at::equal(x.to(at::kBFloat16), rounded));
 }
 
-TEST(RandomNormal, EmptyTensorsAreFine) { random_normal_(at::zeros({0, 3}), {}); }
+// Blocks that cut every dimension, at offsets that are no multiples of the four numbers drawn together.
+TEST(RandomNormal, ABlockIsAPartOfTheWhole) {
+  const at::Tensor whole = at::zeros({5, 7, 3});
+  random_normal_(whole, {.seed = 3});
+  for (const int64_t row : {0, 1, 4}) {
+    for (const int64_t column : {0, 3}) {
+      for (const int64_t depth : {0, 2}) {
+        const at::Tensor block = at::zeros({5 - row, 2, 3 - depth});
+        random_normal_(block, {.seed = 3}, {.whole = {5, 7, 3}, .offsets = {row, column, depth}});
+        const at::Tensor expected = whole.narrow(0, row, 5 - row).narrow(1, column, 2).narrow(2, depth, 3 - depth);
+        EXPECT_TRUE(at::equal(block, expected)) << row << " " << column << " " << depth;
+      }
+    }
+  }
+  EXPECT_THROW(random_normal_(at::zeros({2, 7, 3}), {}, {.whole = {5, 7, 3}, .offsets = {4, 0, 0}}), c10::ValueError);
+  EXPECT_THROW(random_normal_(at::zeros({2, 7}), {}, {.whole = {5, 7, 3}, .offsets = {0, 0}}), c10::ValueError);
+}
+
+TEST(RandomNormal, EmptyTensorsAreFine) {
+  random_normal_(at::zeros({0, 3}), {});
+  random_normal_(at::zeros({0, 3}), {}, {.whole = {5, 3}, .offsets = {5, 0}});
+}
 
 // Phi(-1.96) = 0.0249979; the inverse of a distribution function inverts it.
 TEST(NormalDistribution, InverseInverts) {
