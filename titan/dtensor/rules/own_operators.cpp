@@ -52,7 +52,9 @@ LocalKernel fill_blocks(const Call& call, const Placed& placed) {
 
 void add_own_rules(RuleTable& table) {
   table.begin_family("titan's own");
-  table.add({"titan::random_normal_"}, {.whole_mesh = as_it_is, .kernel = fill_blocks});
+  table.add({"titan::random_normal_"}, {.whole_mesh = as_it_is, .kernel = fill_blocks, .outputs = [](const Call& call) {
+                                          return std::vector<at::Tensor>{call.operands.front().meta};
+                                        }});
 }
 
 }  // namespace titan::dtensor
