@@ -35,7 +35,8 @@ at::Tensor meta_like(const at::Tensor& tensor) {
 
 class CallReader {
  public:
-  CallReader(const c10::OperatorHandle& op, const torch::jit::Stack& stack) : op_(op), call_{.schema = op.schema()} {
+  CallReader(const c10::OperatorHandle& op, const torch::jit::Stack& stack, std::string_view scratch)
+      : op_(op), scratch_(scratch), call_{.schema = op.schema()} {
     const auto num_arguments = static_cast<int64_t>(op.schema().arguments().size());
     call_.arguments.assign(stack.end() - num_arguments, stack.end());
     for (int64_t i = 0; i < num_arguments; ++i) read_argument(i);
@@ -66,7 +67,8 @@ class CallReader {
 
   at::Tensor read_tensor(const at::Tensor& tensor, int64_t argument, int64_t index) {
     Operand operand{.argument = argument, .index = index, .meta = meta_like(tensor)};
-    operand.is_written = is_written(op_.schema().arguments()[argument]);
+    const c10::Argument& its_argument = op_.schema().arguments()[argument];
+    operand.is_written = is_written(its_argument) && its_argument.name() != scratch_;
     if (const DTensorImpl* const impl = dtensor_impl(tensor)) {
       operand.spec = &impl->spec();
       if (call_.mesh == nullptr) call_.mesh = operand.spec->mesh;
@@ -76,6 +78,7 @@ class CallReader {
   }
 
   const c10::OperatorHandle& op_;
+  std::string_view scratch_;  // the argument whose writes do not count
   Call call_;
 };
 
@@ -314,10 +317,9 @@ void check_operands(const Call& call, const Rule& rule) {
 
 std::shared_ptr<const Plan> make_plan(const c10::OperatorHandle& op, const torch::jit::Stack& stack,
                                       bool is_in_backward) {
-  Call call = CallReader(op, stack).take();
+  const Rule* const rule = rule_table().find(name_of(op));
+  Call call = CallReader(op, stack, rule == nullptr ? "" : rule->scratch).take();
   for (Operand& operand : call.operands) operand.may_be_plain = is_in_backward || operand.dim() == 0;
-  const std::string name = name_of(op);
-  const Rule* const rule = rule_table().find(name);
   auto plan = std::make_shared<Plan>();
   if (rule == nullptr || rule->decompose) {
     for (const auto key : {c10::DispatchKey::CompositeImplicitAutograd, c10::DispatchKey::CompositeExplicitAutograd}) {

@@ -46,6 +46,13 @@ const RuleTable& rule_table() {
     add_view_rules(made);
     add_copy_rules(made);
     add_factory_rules(made);
+    add_indexing_rules(made);
+    add_normalization_rules(made);
+    add_attention_rules(made);
+    add_loss_rules(made);
+    add_random_rules(made);
+    add_optimizer_rules(made);
+    add_own_rules(made);
     return made;
   }();
   return table;

@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,8 @@ struct Rule {
   // Whether numbers (Scalar, float) among the arguments decide how the operator is sharded. Integers, booleans, dtypes
   // and texts always count.
   bool numbers_matter = false;
+  // The argument that is written but not for the caller to read: it may be redistributed all the same.
+  std::string_view scratch;
   // Whether operands may be on different meshes.
   bool several_meshes = false;
   // Runs ATen's implementation by other operators, which have rules.

@@ -11,7 +11,7 @@ void on_mesh(const std::vector<int64_t>& sizes, const std::function<void(const d
     axes.push_back({std::string(1, static_cast<char>('a' + axes.size())), size});
     num_ranks *= size;
   }
-  run_ranks(num_ranks, "gloo",
+  run_ranks(num_ranks, "shm",
             [&](const std::shared_ptr<distributed::World>& world) { body(distributed::DeviceMesh(world, axes)); });
 }
 

@@ -17,5 +17,6 @@ void add_attention_rules(RuleTable& table);
 void add_loss_rules(RuleTable& table);
 void add_random_rules(RuleTable& table);
 void add_optimizer_rules(RuleTable& table);
+void add_own_rules(RuleTable& table);
 
 }  // namespace titan::dtensor

@@ -153,7 +153,7 @@ void add_pointwise_rules(RuleTable& table) {
                            "aten::minimum",
                            "aten::mish",
                            "aten::mish_backward",
-                           "aten::mse_loss_backward",
+
                            "aten::nan_to_num",
                            "aten::ne.Scalar",
                            "aten::ne.Tensor",

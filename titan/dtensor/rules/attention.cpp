@@ -1,0 +1,82 @@
+// Scaled dot product attention: batch and heads may be sharded. (Sharding the sequence is context parallelism, which
+// exchanges keys and values and is not a rule.)
+#include <ATen/ops/empty.h>
+
+#include "titan/dtensor/mesh_state.h"
+#include "titan/dtensor/rule.h"
+#include "titan/dtensor/rules/families.h"
+#include "titan/dtensor/rules/strategies.h"
+
+namespace titan::dtensor {
+namespace {
+
+// query: [batch, heads, seq, head_dim]; key and value: [batch, kv_heads, kv_seq, head_dim].
+bool heads_can_be_sharded(const Call& call) {
+  const int64_t heads = call.operand("query").sizes()[1], kv_heads = call.operand("key").sizes()[1];
+  if (heads == kv_heads) return true;
+  // Groups of heads with one key head must stay together.
+  for (const int64_t size : call.mesh->sizes) {
+    if (kv_heads % size != 0) return false;
+  }
+  return true;
+}
+
+// Outputs and operands are sharded by batch or heads where they have it; what is not 4-dimensional, or 3-dimensional
+// (the log-sum-exp), is the same on all ranks (random states).
+std::vector<Strategy> attention(const Call& call) {
+  std::vector<Strategy> strategies;
+  const at::IntArrayRef query = call.operand("query").sizes();
+  for (int64_t dim = 0; dim < (heads_can_be_sharded(call) ? 2 : 1); ++dim) {
+    Strategy strategy{Placements(call.operands.size()), Placements(call.outputs.size())};
+    const auto place = [&](at::IntArrayRef sizes, Placement& placement) {
+      if (sizes.size() >= 3 && (sizes[dim] == query[dim] || sizes[dim] == call.operand("key").sizes()[dim])) {
+        placement = shard(dim);
+      }
+    };
+    for (size_t i = 0; i < call.operands.size(); ++i) {
+      const std::string& name = call.schema.arguments()[call.operands[i].argument].name();
+      const bool is_mask = name == "attn_mask" || name == "attn_bias";
+      // A mask is broadcast: [batch or 1, heads or 1, seq, kv_seq].
+      if (!is_mask || (call.operands[i].dim() == 4 && call.operands[i].sizes()[dim] == query[dim])) {
+        place(call.operands[i].sizes(), strategy.inputs[i]);
+      }
+    }
+    for (size_t i = 0; i < call.outputs.size(); ++i) {
+      if (call.outputs[i].meta.defined()) place(call.outputs[i].sizes(), strategy.outputs[i]);
+    }
+    strategies.push_back(std::move(strategy));
+  }
+  return strategies;
+}
+
+// [batch, heads, seq, head_dim] in the memory order of [batch, seq, heads, head_dim], as the kernels make it.
+at::Tensor like_result(const at::Tensor& x, int64_t head_dim) {
+  return x.new_empty({x.size(0), x.size(2), x.size(1), head_dim}).transpose(1, 2);
+}
+
+std::vector<at::Tensor> cpu_outputs(const Call& call) {
+  const at::Tensor &query = call.operand("query").meta, &value = call.operand("value").meta;
+  const at::ScalarType dtype = query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return {like_result(query, value.size(3)),
+          at::empty({query.size(0), query.size(2), query.size(1)}, query.options().dtype(dtype)).transpose(1, 2)};
+}
+
+std::vector<at::Tensor> gradients(const Call& call) {
+  std::vector<at::Tensor> outputs;
+  for (const char* name : {"query", "key", "value"}) {
+    const at::Tensor& x = call.operand(name).meta;
+    outputs.push_back(like_result(x, x.size(3)));
+  }
+  return outputs;
+}
+
+}  // namespace
+
+void add_attention_rules(RuleTable& table) {
+  table.begin_family("attention");
+  table.add({"aten::_scaled_dot_product_flash_attention_for_cpu"}, {.per_axis = attention, .outputs = cpu_outputs});
+  table.add({"aten::_scaled_dot_product_flash_attention_for_cpu_backward"},
+            {.per_axis = attention, .outputs = gradients});
+}
+
+}  // namespace titan::dtensor
