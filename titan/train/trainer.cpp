@@ -189,9 +189,7 @@ void Trainer::train() {
 
   std::optional<StepUnderWay> under_way;
   while (step_ < job_.training.steps) {
-    StepUnderWay started = start_step(/*observer=*/nullptr);
-    if (under_way.has_value()) settle_and_log(*under_way);  // the one before: [Note: running ahead]
-    under_way.emplace(std::move(started));
+    run_ahead(under_way, [&](StepUnderWay& step) { settle_and_log(step); });
 
     const bool last_step = step_ == job_.training.steps;
     const bool saves = job_.checkpoint.enable && !job_.checkpoint.load_only;
@@ -217,9 +215,27 @@ void Trainer::train() {
   logging::info("Training completed");
 }
 
+void Trainer::run_steps(int64_t num_steps, const std::function<void(const StepResult&)>& on_result) {
+  const auto settle_and_tell = [&](StepUnderWay& step) { on_result(settle(step)); };
+  std::optional<StepUnderWay> under_way;
+  for (int64_t i = 0; i < num_steps; ++i) {
+    run_ahead(under_way, settle_and_tell);
+    if (device_.is_cpu() || i + 1 == num_steps) {
+      settle_and_tell(*under_way);
+      under_way.reset();
+    }
+  }
+}
+
 StepResult Trainer::step(StepObserver* observer) {
   StepUnderWay under_way = start_step(observer);
   return settle(under_way);
+}
+
+void Trainer::run_ahead(std::optional<StepUnderWay>& under_way, const SettleIt& settle_it) {
+  StepUnderWay started = start_step(/*observer=*/nullptr);
+  if (under_way.has_value()) settle_it(*under_way);  // the one before: [Note: running ahead]
+  under_way.emplace(std::move(started));
 }
 
 Trainer::StepUnderWay Trainer::start_step(StepObserver* observer) {

@@ -5,8 +5,10 @@
 #include <c10/util/Exception.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,6 +63,10 @@ class Trainer {
   // parameter, and where memory does not suffice, with who holds it.
   void train();
 
+  // Runs `num_steps` steps as train() does, running ahead, but logs and saves nothing, and asks for no end. `on_result`
+  // gets the results of each step in order, as soon as the host has them. Collective. Throws as train().
+  void run_steps(int64_t num_steps, const std::function<void(const StepResult&)>& on_result);
+
   // Saves the initial weights as step 0 (checkpoint.create_seed_checkpoint).
   void save_seed_checkpoint();
 
@@ -84,6 +90,10 @@ class Trainer {
     int64_t num_tokens_seen = 0;  // by all ranks, over the run
     device::Readback results;     // loss, max_loss, grad_norm
   };
+  // Starts a step, and then gives the one before, if there is one, to `settle_it`, which must read its results.
+  // `under_way` is the step started last and not yet settled.
+  using SettleIt = std::function<void(StepUnderWay&)>;
+  void run_ahead(std::optional<StepUnderWay>& under_way, const SettleIt& settle_it);
   StepUnderWay start_step(StepObserver* observer);
   StepUnderWay enqueue_step(StepObserver* observer);
   // Reads the results. Throws c10::Error if they are not finite.
