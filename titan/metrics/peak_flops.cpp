@@ -19,17 +19,21 @@ constexpr Peak kPeaks[] = {
     {"H200", "", 989e12},    {"H20", "", 148e12},     {"B200", "", 2.25e15},    {"MI355X", "", 2500e12},
     {"MI300X", "", 1300e12}, {"MI325X", "", 1300e12}, {"MI250X", "", 191.5e12}, {"L40S", "", 362e12},
 };
-constexpr double kA100 = 312e12;
 
 }  // namespace
 
-double peak_flops(std::string_view device_name) {
+std::optional<double> known_peak_flops(std::string_view device_name) {
   const auto holds = [&](std::string_view part) { return device_name.find(part) != std::string_view::npos; };
   for (const Peak& peak : kPeaks) {
     if (holds(peak.name) && holds(peak.variant)) return peak.flops;
   }
+  return std::nullopt;
+}
+
+double peak_flops(std::string_view device_name) {
+  if (const auto known = known_peak_flops(device_name)) return *known;
   logging::warning("Peak flops undefined for: {}, fallback to A100", device_name);
-  return kA100;
+  return kFallbackPeakFlops;
 }
 
 }  // namespace titan::metrics
