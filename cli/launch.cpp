@@ -1,4 +1,5 @@
-// titan launch: starts the ranks of a job on this machine; each is this program again, as `titan train ...`.
+// titan launch: starts the ranks of a job on this machine; each is this program again, as `titan train ...`
+// or `titan bench ...`.
 #include "titan/launch/launch.h"
 
 #include <c10/util/Exception.h>
@@ -11,6 +12,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "cli/bench.h"
 #include "cli/job.h"
 #include "cli/verbs.h"
 
@@ -64,9 +66,10 @@ void read_filter(const std::string& text, const std::string& name, launch::Launc
 }
 
 // What is wrong with the job is said once, before any rank starts.
-void check_before_launch(const Arguments& train_flags, int64_t world_size) {
+void check_before_launch(const std::string& verb, const Arguments& arguments, int64_t world_size) {
   config::Problems problems;
-  config::Reading reading = config::read(train_flags, problems);
+  const bool benches = verb == "bench";
+  config::Reading reading = benches ? read_bench(arguments, problems).job : config::read(arguments, problems);
   if (!reading.help) check_job(reading, world_size, problems);
 }
 
@@ -78,7 +81,7 @@ int run_launch(const Arguments& arguments) {
   std::string endpoint, filter;
   CLI::App app(
       "Start the ranks of a job on this machine, show their output, end them together.\n"
-      "What to launch comes last: -- train [titan train's arguments]",
+      "What to launch comes last: -- train [titan train's arguments], or -- bench [...]",
       "titan launch");
   const auto add = [&](const char* flags, auto& value, const char* help) {
     return app.add_option(flags, value, help)->take_last();
@@ -107,7 +110,7 @@ int run_launch(const Arguments& arguments) {
   TORCH_CHECK_VALUE(separator != arguments.end() && separator + 1 != arguments.end(),
                     "titan launch: what to launch is missing; end with: -- train [titan train's arguments]");
   const std::string& verb = *(separator + 1);
-  TORCH_CHECK_VALUE(verb == "train", "titan launch: can launch train, got '", verb, "'");
+  TORCH_CHECK_VALUE(verb == "train" || verb == "bench", "titan launch: can launch train and bench, got '", verb, "'");
   TORCH_CHECK_VALUE(options.num_nodes <= 1 || node_rank->count() > 0, "--node-rank: needed with --nnodes ",
                     options.num_nodes, "; give 0 on the machine that --rdzv-endpoint names, 1 on the next, ...");
   TORCH_CHECK_VALUE(node_rank->count() == 0 || num_nodes->count() > 0 || options.node_rank == 0,
@@ -122,7 +125,7 @@ int run_launch(const Arguments& arguments) {
   options.command = {launch::own_program()};
   options.command.insert(options.command.end(), separator + 1, arguments.end());
   launch::check(options);
-  check_before_launch({separator + 2, arguments.end()}, options.nproc_per_node * options.num_nodes);
+  check_before_launch(verb, {separator + 2, arguments.end()}, options.nproc_per_node * options.num_nodes);
   return launch::launch_ranks(options);
 }
 

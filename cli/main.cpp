@@ -19,7 +19,7 @@ constexpr Verb kVerbs[] = {
     {"train", "train a model", titan::cli::run_train},
     {"launch", "start the ranks of a job on this machine", titan::cli::run_launch},
     {"verify", "run a job under several parallel layouts and compare, tensor by tensor", titan::cli::run_verify},
-    {"bench", "measure speed, utilisation and memory of a configuration", nullptr},
+    {"bench", "measure speed, utilisation and memory of a configuration", titan::cli::run_bench},
     {"plan", "say what a run will need, without running it", nullptr},
     {"convert", "convert checkpoints between formats", nullptr},
     {"generate", "generate text from a checkpoint", nullptr},

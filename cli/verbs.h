@@ -9,6 +9,7 @@ namespace titan::cli {
 // What a verb gets: the arguments after its name. What it returns: the process's exit code.
 using Arguments = std::vector<std::string>;
 
+int run_bench(const Arguments& arguments);
 int run_config(const Arguments& arguments);
 int run_launch(const Arguments& arguments);
 int run_tokenizer(const Arguments& arguments);

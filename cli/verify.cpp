@@ -4,12 +4,12 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cstdio>
 #include <optional>
 #include <string_view>
 
 #include "cli/job.h"
+#include "cli/own_flags.h"
 #include "cli/verbs.h"
 #include "titan/config/check.h"
 #include "titan/config/reader.h"
@@ -38,27 +38,11 @@ struct Options {
   Arguments train_flags;
 };
 
-int64_t read_number(std::string_view key, const std::string& text) {
-  int64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  TORCH_CHECK_VALUE(error == std::errc() && end == text.data() + text.size() && number >= 1, key,
-                    ": expected a number of at least 1, got '", text, "'");
-  return number;
-}
-
 Options read_options(const Arguments& arguments) {
   Options options;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
-    // The value behind `name`, whether after '=' or as the next argument.
-    const auto value_of = [&](std::string_view name) -> std::optional<std::string> {
-      if (argument.starts_with(name) && argument.size() > name.size() && argument[name.size()] == '=') {
-        return argument.substr(name.size() + 1);
-      }
-      if (argument != name) return std::nullopt;
-      TORCH_CHECK_VALUE(i + 1 < arguments.size(), name, ": expected a value after it, got none");
-      return arguments[++i];
-    };
+    const auto value_of = [&](std::string_view name) { return value_of_flag(name, arguments, i); };
     const auto after = [&](std::string_view prefix) { return argument.substr(prefix.size()); };
     using Flags = verify::WorkerFlags;
     if (argument == "--help" || argument == "-h") {
@@ -68,11 +52,11 @@ Options read_options(const Arguments& arguments) {
     } else if (argument.starts_with(Flags::kResults) && options.worker.has_value()) {
       options.worker->results = after(Flags::kResults);
     } else if (argument.starts_with(Flags::kSteps) && options.worker.has_value()) {
-      options.worker->num_steps = read_number(Flags::kSteps, after(Flags::kSteps));
+      options.worker->num_steps = read_count(Flags::kSteps, after(Flags::kSteps));
     } else if (const auto layouts = value_of("--layouts")) {
       options.layouts = *layouts;
     } else if (const auto steps = value_of("--steps")) {
-      options.num_steps = read_number("--steps", *steps);
+      options.num_steps = read_count("--steps", *steps);
     } else {
       options.train_flags.push_back(argument);
     }

@@ -40,7 +40,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"RanksThatAreNoNumber", {"--nproc-per-node=two", "--", "train"}, "Could not convert: --nproc-per-node"},
         Mistake{"NothingToLaunch", {"--nproc-per-node=2"}, "titan launch: what to launch is missing"},
         Mistake{"NothingBehindTheDashes", {"--nproc-per-node=2", "--"}, "titan launch: what to launch is missing"},
-        Mistake{"AnotherVerb", {"--nproc-per-node=2", "--", "plan"}, "titan launch: can launch train, got 'plan'"},
+        Mistake{"AnotherVerb", {"--nproc-per-node=2", "--", "plan"}, "titan launch: can launch train and bench, got 'plan'"},
         Mistake{"UnknownFlag", {"--nproc-per-node=2", "--nodes=2", "--", "train"}, "The following argument was not"},
         Mistake{"NoNodeRank",
                 {"--nproc-per-node=2", "--nnodes=2", "--rdzv-endpoint=a:1", "--", "train"},
