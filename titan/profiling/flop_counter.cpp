@@ -18,9 +18,11 @@ namespace {
 std::atomic<FlopCounter*> g_counter = nullptr;
 thread_local int64_t g_depth = 0;
 
-// A DTensor has the sizes of the whole; what this rank does shows in the call on its local part, which comes next.
-bool is_wrapper(const c10::IValue& value) {
-  return value.isTensor() && value.toTensor().defined() && value.toTensor().key_set().has(c10::DispatchKey::Fake);
+// A DTensor has the sizes of the whole; what this rank does shows in the call on its local part, which comes next. On
+// a meta tensor nothing is computed but the shape.
+bool computes_nothing(const c10::IValue& value) {
+  if (!value.isTensor() || !value.toTensor().defined()) return false;
+  return value.toTensor().is_meta() || value.toTensor().key_set().has(c10::DispatchKey::Fake);
 }
 
 // Marks a call that was counted.
@@ -34,7 +36,8 @@ struct FlopCallbacks {
     FlopCounter* const counter = g_counter;
     const FlopFormula* const formula = find_flop_formula(call.name());
     const auto inputs = call.inputs();
-    if (counter == nullptr || formula == nullptr || std::any_of(inputs.begin(), inputs.end(), is_wrapper)) return {};
+    if (counter == nullptr || formula == nullptr || std::any_of(inputs.begin(), inputs.end(), computes_nothing))
+      return {};
     if (g_depth++ == 0) {
       const auto schema = call.operator_schema();
       TORCH_INTERNAL_ASSERT(schema.has_value(), call.name(), " is no operator");

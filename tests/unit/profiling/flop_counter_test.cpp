@@ -78,6 +78,11 @@ TEST(FlopCounter, CountsEveryThreadButOnlyWhileItLives) {
   EXPECT_EQ(count([] {}).matmul, 0);
 }
 
+TEST(FlopCounter, MetaTensorsComputeNothing) {
+  const at::Tensor a = at::empty({4, 4}, at::kMeta);
+  EXPECT_EQ(count([&] { at::mm(a, a); }).matmul, 0);
+}
+
 TEST(FlopCounter, RecomputationCounts) {
   const at::Tensor x = at::randn({5, 7});
   EXPECT_EQ(count([&] {
