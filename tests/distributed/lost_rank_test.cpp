@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <optional>
+#include <regex>
 #include <thread>
 
 #include "tests/support/backends.h"
@@ -32,14 +33,8 @@ struct Loss {
   int rank, signal;
 };
 
-class LostRank : public testing::TestWithParam<test::BackendCase> {
- protected:
-  static std::vector<test::Finished> run_job(const std::string& scenario, int timeout_seconds,
-                                             std::optional<Loss> loss = {});
-};
-
-std::vector<test::Finished> LostRank::run_job(const std::string& scenario, int timeout_seconds,
-                                              std::optional<Loss> loss) {
+std::vector<test::Finished> run_ranks_as_processes(const std::string& backend, const std::string& scenario,
+                                                   int timeout_seconds, std::optional<Loss> loss) {
   const std::string port = std::to_string(free_port());
   std::vector<test::Finished> finished(kNumRanks);
   std::vector<std::thread> threads;
@@ -56,13 +51,21 @@ std::vector<test::Finished> LostRank::run_job(const std::string& scenario, int t
                              {"MASTER_PORT", port},
                              {"OMP_NUM_THREADS", "1"}};
       if (loss && loss->rank == rank) options.signal = {loss->signal, "ready"};
-      finished[static_cast<size_t>(rank)] = test::run_program(
-          {TITAN_RANK_PROGRAM, GetParam().backend, scenario, std::to_string(timeout_seconds)}, options);
+      finished[static_cast<size_t>(rank)] =
+          test::run_program({TITAN_RANK_PROGRAM, backend, scenario, std::to_string(timeout_seconds)}, options);
     });
   }
   for (std::thread& thread : threads) thread.join();
   return finished;
 }
+
+class LostRank : public testing::TestWithParam<test::BackendCase> {
+ protected:
+  static std::vector<test::Finished> run_job(const std::string& scenario, int timeout_seconds,
+                                             std::optional<Loss> loss = {}) {
+    return run_ranks_as_processes(GetParam().backend, scenario, timeout_seconds, loss);
+  }
+};
 
 // Every rank but `lost` ended with 1 and one line that holds `reason`.
 void expect_all_blame(const std::vector<test::Finished>& finished, int lost, const std::string& reason) {
@@ -88,6 +91,21 @@ TEST_P(LostRank, ThatIsKilledIsNamed) {
   for (const int lost : {1, 2}) {
     expect_all_blame(run_job("loop", 60, Loss{lost, SIGKILL}), lost,
                      "rank " + std::to_string(lost) + " has not been heard of for ");
+  }
+}
+
+// The shared memory's own words, which stand at the end: noticed within a second, and which process it was.
+TEST(LostRankOnShm, IsNoticedWithinASecond) {
+  const auto finished = run_ranks_as_processes("shm", "loop", 60, Loss{1, SIGKILL});
+  for (const int rank : {0, 2}) {
+    const std::string& message = finished[static_cast<size_t>(rank)].err;
+    // Whoever saw it first told the other.
+    std::smatch found;
+    ASSERT_TRUE(std::regex_search(
+        message, found,
+        std::regex("waited for ([0-9.]+) s \\((rank 1's process [0-9]+ is gone|rank [02] has given up)\\)")))
+        << message;
+    EXPECT_LE(std::stod(found[1]), 1.0) << message;
   }
 }
 

@@ -81,13 +81,13 @@ void write_corpora(const std::filesystem::path& folder, int64_t broken_rank, int
 
 enum class Fault { kKill, kStop, kException };
 
-void break_a_rank(Fault fault, int64_t victim, int moment) {
+void break_a_rank(const std::string& backend, Fault fault, int64_t victim, int moment) {
   const OutputFolder folder;
   write_corpora(folder.path() / "data", fault == Fault::kException ? victim : -1, 100 + 7 * moment);
-  const std::vector<std::string> job =
-      test::tiny_job(TITAN_BINARY, folder.path(),
-                     {"--training.steps=1000000", "--training.local_batch_size=1", "--comm.init_timeout_seconds=30",
-                      "--comm.train_timeout_seconds=" + std::to_string(kTrainTimeout.count())});
+  const std::vector<std::string> job = test::tiny_job(
+      TITAN_BINARY, folder.path(),
+      {"--training.steps=1000000", "--training.local_batch_size=1", "--comm.init_timeout_seconds=30",
+       "--comm.cpu_backend=" + backend, "--comm.train_timeout_seconds=" + std::to_string(kTrainTimeout.count())});
   LaunchOptions options;
   options.nproc_per_node = kNumRanks;
   options.command = {"/bin/sh", "-c",
@@ -136,13 +136,14 @@ TEST(LaunchedTraining, EndsInTimeAndNamesTheRankWhateverHappensToIt) {
   std::mt19937 random(20260102);
   const auto draw = [&](int n) { return std::uniform_int_distribution<int>(0, n - 1)(random); };
   for (int round = 0; round < num_rounds; ++round) {
+    const char* const backend = round % 2 == 0 ? "shm" : "gloo";
     const int64_t victim = draw(kNumRanks);
     const auto fault = static_cast<Fault>(draw(3));
     // Stopping a rank before the first step costs comm.init_timeout_seconds.
     const int moment = fault == Fault::kStop ? 3 + draw(20) : draw(20);
-    SCOPED_TRACE("round " + std::to_string(round) + ": rank " + std::to_string(victim) + ", fault " +
+    SCOPED_TRACE("round " + std::to_string(round) + ", " + backend + ": rank " + std::to_string(victim) + ", fault " +
                  std::to_string(static_cast<int>(fault)) + ", moment " + std::to_string(moment));
-    break_a_rank(fault, victim, moment);
+    break_a_rank(backend, fault, victim, moment);
     if (testing::Test::HasFatalFailure()) return;
   }
 }

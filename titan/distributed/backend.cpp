@@ -39,11 +39,6 @@ c10::intrusive_ptr<c10d::Backend> make_fake(const BackendRequest& request) {
   return make_fake_backend(request.rank, request.size);
 }
 
-c10::intrusive_ptr<c10d::Backend> backend_over(std::unique_ptr<shm::Links> links, const BackendRequest& request) {
-  const shm::PauseLimits limits = shm::pause_limits(*links, request.num_local_ranks);
-  return shm::make_backend(std::move(links), request.timeout, limits);
-}
-
 c10::intrusive_ptr<c10d::Backend> make_shm(const BackendRequest& request) {
   shm::Meeting meeting{nullptr, "its ranks are on several"};
   if (shm::on_one_host(request)) meeting = shm::meet(request);
@@ -51,13 +46,13 @@ c10::intrusive_ptr<c10d::Backend> make_shm(const BackendRequest& request) {
                     "comm.cpu_backend: shm is for groups whose ranks share the memory of one "
                     "host, which ",
                     name_of_ranks(request.ranks), " do not: ", meeting.why_not, "; use auto or gloo");
-  return backend_over(std::move(meeting.links), request);
+  return shm::make_backend(std::move(meeting.links), request.timeout);
 }
 
 c10::intrusive_ptr<c10d::Backend> make_auto(const BackendRequest& request) {
   if (!shm::on_one_host(request)) return make_gloo(request);
   shm::Meeting meeting = shm::meet(request);
-  if (meeting.links != nullptr) return backend_over(std::move(meeting.links), request);
+  if (meeting.links != nullptr) return shm::make_backend(std::move(meeting.links), request.timeout);
   if (request.rank == 0) {
     logging::warning("{} are on one host, but talk through Gloo, since they cannot share memory: {}",
                      name_of_ranks(request.ranks), meeting.why_not);

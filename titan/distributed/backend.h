@@ -23,7 +23,6 @@ struct BackendRequest {
   c10::intrusive_ptr<c10d::Store> store;  // of this group alone
   int64_t rank = 0, size = 1;             // in the group
   std::vector<int64_t> ranks;             // of the job
-  int64_t num_local_ranks = 1;            // of the job, on this machine
   std::chrono::milliseconds timeout{};    // of making the connections, and of each operation until set_timeout
   std::string local_address;              // of this machine, as the other ranks reach it
 };

@@ -108,7 +108,6 @@ std::shared_ptr<ProcessGroup> World::group(std::vector<int64_t> ranks) {
   request.rank = own - ranks.begin();
   request.size = static_cast<int64_t>(ranks.size());
   request.ranks = ranks;
-  request.num_local_ranks = info_.local_world_size;
   request.timeout = timeout_;
   request.local_address = local_address_;
   c10::intrusive_ptr<c10d::Backend> backend, device_backend;

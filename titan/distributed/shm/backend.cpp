@@ -1,8 +1,6 @@
 #include "titan/distributed/shm/backend.h"
 
 #include <c10/util/Exception.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
@@ -65,9 +63,9 @@ const at::Tensor& only(const Tensors& tensors) {
 
 class ShmBackend : public c10d::Backend {
  public:
-  ShmBackend(std::unique_ptr<Links> links, std::chrono::milliseconds timeout, PauseLimits limits)
+  ShmBackend(std::unique_ptr<Links> links, std::chrono::milliseconds timeout)
       : Backend(static_cast<int>(links->rank()), static_cast<int>(links->size())),
-        engine_(std::make_shared<Engine>(std::move(links), limits)),
+        engine_(std::make_shared<Engine>(std::move(links))),
         timeout_(timeout) {}
 
   const std::string getBackendName() const override { return "shm"; }
@@ -288,19 +286,8 @@ class ShmBackend : public c10d::Backend {
 
 }  // namespace
 
-c10::intrusive_ptr<c10d::Backend> make_backend(std::unique_ptr<Links> links, std::chrono::milliseconds timeout,
-                                               PauseLimits limits) {
-  return c10::make_intrusive<ShmBackend>(std::move(links), timeout, limits);
-}
-
-PauseLimits pause_limits(Links& links, int64_t num_local_ranks) {
-  // Measured: benchmarks/collectives.md.
-  constexpr PauseLimits kCoreEach{2000, 20}, kSharedCores{0, 20};
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  for (int64_t rank = 0; rank < links.size(); ++rank) CPU_OR(&cores, &cores, &links.head(rank).cores);
-  const bool core_each = CPU_COUNT(&cores) >= links.size() && sysconf(_SC_NPROCESSORS_ONLN) >= num_local_ranks;
-  return core_each ? kCoreEach : kSharedCores;
+c10::intrusive_ptr<c10d::Backend> make_backend(std::unique_ptr<Links> links, std::chrono::milliseconds timeout) {
+  return c10::make_intrusive<ShmBackend>(std::move(links), timeout);
 }
 
 }  // namespace titan::distributed::shm

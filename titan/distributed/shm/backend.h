@@ -13,10 +13,6 @@
 namespace titan::distributed::shm {
 
 // A rank's end of the group whose memory `links` is.
-c10::intrusive_ptr<c10d::Backend> make_backend(std::unique_ptr<Links> links, std::chrono::milliseconds timeout,
-                                               PauseLimits limits);
-
-// How the ranks of `links` should wait, where `num_local_ranks` share this machine.
-PauseLimits pause_limits(Links& links, int64_t num_local_ranks);
+c10::intrusive_ptr<c10d::Backend> make_backend(std::unique_ptr<Links> links, std::chrono::milliseconds timeout);
 
 }  // namespace titan::distributed::shm

@@ -10,21 +10,15 @@
 
 namespace titan::distributed::shm {
 
-// The order of all these is one: either the sleeper sees what was stored before the ring, or the ringer sees the
-// sleeper. Hence sequentially consistent, on both sides.
-
 void Bell::ring() {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (num_sleepers_.load(std::memory_order_relaxed) == 0) return;
-  num_rings_.fetch_add(1, std::memory_order_seq_cst);
+  if (num_sleepers_.load() == 0) return;
+  num_rings_.fetch_add(1);
   syscall(SYS_futex, &num_rings_, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
 uint32_t Bell::enlist() {
-  num_sleepers_.fetch_add(1, std::memory_order_seq_cst);
-  const uint32_t ticket = num_rings_.load(std::memory_order_seq_cst);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  return ticket;
+  num_sleepers_.fetch_add(1);
+  return num_rings_.load();
 }
 
 void Bell::sleep(uint32_t ticket, std::chrono::nanoseconds patience) {

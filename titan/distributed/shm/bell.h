@@ -1,5 +1,8 @@
 // How one rank sleeps until another has something for it: an event count on a futex, in memory that processes share.
 // Ringing costs a load where nobody sleeps. It carries no message; who wakes looks for itself what has changed.
+// [Note: no lost wake-up] The ringer stores something, then looks whether anybody sleeps; the sleeper enlists, then
+// looks whether it was stored. All four are sequentially consistent, so at least one of the two sees the other. What
+// is stored and looked at must be, too.
 #pragma once
 
 #include <atomic>
@@ -11,13 +14,13 @@ namespace titan::distributed::shm {
 // Lives in shared memory, where zeros are a new bell.
 class alignas(64) Bell {
  public:
-  // Wakes all who sleep. Called after what they wait for was stored.
+  // Wakes all who sleep. Called after what they wait for was stored: [Note: no lost wake-up].
   void ring();
 
   // To sleep: enlist(), look once more for what is waited for, then either sleep() with what enlist() returned, or
   // leave(). A ring in between is not lost.
   uint32_t enlist();
-  void leave() { num_sleepers_.fetch_sub(1, std::memory_order_relaxed); }
+  void leave() { num_sleepers_.fetch_sub(1); }
   // Returns after a ring, after `patience`, or for no reason at all; leaves.
   void sleep(uint32_t ticket, std::chrono::nanoseconds patience);
 

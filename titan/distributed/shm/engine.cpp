@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "titan/distributed/shm/algorithms.h"
 
@@ -17,17 +18,33 @@ constexpr milliseconds kCheckInterval{100};
 
 }  // namespace
 
-Engine::Engine(std::unique_ptr<Links> links, PauseLimits limits)
-    : links_(std::move(links)), limits_(limits), queues_(static_cast<size_t>(1 + 2 * links_->size())) {
+class Engine::Locked {
+ public:
+  explicit Locked(Engine& engine) : engine_(engine), lock_(engine.mutex_) {}
+  ~Locked() {
+    const auto due = std::exchange(engine_.due_, {});
+    lock_.unlock();
+    for (const auto& action : due) action();
+  }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+
+ private:
+  Engine& engine_;
+  std::unique_lock<std::mutex> lock_;
+};
+
+Engine::Engine(std::unique_ptr<Links> links)
+    : links_(std::move(links)), queues_(static_cast<size_t>(1 + 2 * links_->size())) {
   worker_ = std::thread([this] { work(); });
 }
 
 Engine::~Engine() {
   // 1. What others still need.
-  Pause pause(limits_);
+  Pause pause(yielding_);
   ++num_waiting_;
   const auto done = [this] {
-    const std::scoped_lock lock(mutex_);
+    const Locked lock(*this);
     return !somebody_needs_this_rank();
   };
   while (!done()) pause_or_sleep(pause, done);
@@ -58,12 +75,12 @@ std::shared_ptr<Operation> Engine::start(Lane lane, Task task, std::vector<at::T
   auto operation = std::make_shared<Operation>(std::move(task), std::move(tensors), Clock::now() + timeout);
   bool call = false;
   {
-    const std::scoped_lock lock(mutex_);
+    const Locked lock(*this);
     if (failure_) std::rethrow_exception(failure_);
     queue(lane).push_back(operation);
     ++num_in_flight_;
     links_->own_head().num_in_flight.store(static_cast<uint32_t>(num_in_flight_), std::memory_order_relaxed);
-    advance_unlocked();
+    advance_locked();
     call = somebody_needs_this_rank() && num_waiting_ == 0;
   }
   if (call) call_worker();
@@ -72,13 +89,13 @@ std::shared_ptr<Operation> Engine::start(Lane lane, Task task, std::vector<at::T
 
 void Engine::wait(Operation& operation) {
   ++num_waiting_;
-  Pause pause(limits_);
-  const auto over = [&] { return operation.over.load(std::memory_order_acquire); };
+  Pause pause(yielding_);
+  const auto over = [&] { return operation.over.load(); };
   while (!over()) pause_or_sleep(pause, over);
   --num_waiting_;
   bool call = false;
   {
-    const std::scoped_lock lock(mutex_);
+    const Locked lock(*this);
     call = somebody_needs_this_rank();
   }
   if (call) call_worker();
@@ -86,18 +103,18 @@ void Engine::wait(Operation& operation) {
 }
 
 void Engine::hurry(Operation& operation, milliseconds timeout) {
-  const std::scoped_lock lock(mutex_);
+  const Locked lock(*this);
   operation.deadline = std::min(operation.deadline, Clock::now() + timeout);
 }
 
 bool Engine::poll(Operation& operation) {
   advance();
-  return operation.over.load(std::memory_order_acquire);
+  return operation.over.load();
 }
 
 void Engine::when_over(Operation& operation, std::function<void()> action) {
   {
-    const std::scoped_lock lock(mutex_);
+    const Locked lock(*this);
     if (!operation.over) {
       operation.when_over = std::move(action);
       action = nullptr;
@@ -111,11 +128,11 @@ void Engine::when_over(Operation& operation, std::function<void()> action) {
 }
 
 bool Engine::advance() {
-  const std::scoped_lock lock(mutex_);
-  return advance_unlocked();
+  const Locked lock(*this);
+  return advance_locked();
 }
 
-bool Engine::advance_unlocked() {
+bool Engine::advance_locked() {
   if (num_in_flight_ == 0) return false;
   bool advanced = false;
   try {
@@ -139,13 +156,13 @@ void Engine::finish(Queue& queue) {
   --num_in_flight_;
   links_->own_head().num_in_flight.store(static_cast<uint32_t>(num_in_flight_), std::memory_order_relaxed);
   operation->error = failure_;
-  operation->over.store(true, std::memory_order_release);
-  if (operation->when_over) operation->when_over();
+  operation->over = true;
+  if (operation->when_over) due_.push_back(std::move(operation->when_over));
 }
 
 void Engine::fail(const std::exception_ptr& error) {
   failure_ = error;
-  links_->own_head().state.store(RankState::kFailed, std::memory_order_release);
+  links_->own_head().state = RankState::kFailed;
   for (Queue& queue : queues_) {
     while (!queue.empty()) finish(queue);
   }
@@ -184,11 +201,11 @@ void Engine::sleep(const std::function<bool()>& satisfied) {
 }
 
 void Engine::check_for_failures() {
-  const std::scoped_lock lock(mutex_);
+  const Locked lock(*this);
   if (num_in_flight_ == 0) return;
   const std::string reason = reason_to_fail();
   // What a rank wrote before it went still counts.
-  if (reason.empty() || advance_unlocked()) return;
+  if (reason.empty() || advance_locked()) return;
   fail(std::make_exception_ptr(c10::Error({__func__, __FILE__, static_cast<uint32_t>(__LINE__)}, reason)));
 }
 
@@ -199,7 +216,7 @@ std::string Engine::reason_to_fail() {
     const RingEnd* const end = queue.front()->task.waits_for();
     const int64_t peer = end != nullptr ? end->waits_for() : links_->rank();
     if (now >= queue.front()->deadline) return fmt::format("timed out waiting for {}", links_->name(peer));
-    if (links_->head(peer).state.load(std::memory_order_acquire) == RankState::kClosed) {
+    if (links_->head(peer).state.load() == RankState::kClosed) {
       return fmt::format("{} has left the group", links_->name(peer));
     }
   }
@@ -207,7 +224,7 @@ std::string Engine::reason_to_fail() {
   if (look_for_processes) last_check_ = now;
   for (const int64_t peer : links_->peers()) {
     const RankHead& head = links_->head(peer);
-    const auto state = head.state.load(std::memory_order_acquire);
+    const auto state = head.state.load();
     if (state == RankState::kFailed) return fmt::format("{} has given up", links_->name(peer));
     if (state == RankState::kOpen && look_for_processes && !head.process.runs()) {
       return fmt::format("{}'s process {} is gone", links_->name(peer), head.process.pid);
@@ -235,11 +252,10 @@ void Engine::work() {
       attention.sleep(ticket, kForever);
       worker_wanted_ = false;
     }
-    // No spinning: the program computes meanwhile.
-    Pause pause({0, limits_.num_yields});
+    Pause pause(yielding_);
     while (!unneeded()) {
       {
-        const std::scoped_lock lock(mutex_);
+        const Locked lock(*this);
         if (num_in_flight_ == 0) break;
       }
       pause_or_sleep(pause, unneeded);

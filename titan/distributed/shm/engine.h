@@ -31,7 +31,7 @@ struct Operation {
   Task task;
   std::vector<at::Tensor> tensors;  // whose memory the task uses
   Clock::time_point deadline;       // guarded by the engine
-  std::function<void()> when_over;  // guarded by the engine; called once, on any thread
+  std::function<void()> when_over;  // guarded by the engine; called once, on any thread, without its lock
   std::exception_ptr error;         // written before `over`
   std::atomic<bool> over = false;
 };
@@ -40,7 +40,7 @@ struct Operation {
 // do all others, at once, with the same error.
 class Engine {
  public:
-  explicit Engine(std::unique_ptr<Links> links, PauseLimits limits);
+  explicit Engine(std::unique_ptr<Links> links);
   // Returns once no other rank needs anything more of what was started.
   ~Engine();
   Engine(const Engine&) = delete;
@@ -70,8 +70,10 @@ class Engine {
   using Queue = std::deque<std::shared_ptr<Operation>>;
 
   Queue& queue(Lane lane);
-  bool advance();             // whether anything went on
-  bool advance_unlocked();    // with mutex_ held; so the others below
+  bool advance();  // whether anything went on
+  // Holds mutex_; what operations that got over meanwhile have to do is done once it is free again.
+  class Locked;
+  bool advance_locked();      // needs Locked; so do those below
   void finish(Queue& queue);  // its front
   void fail(const std::exception_ptr& error);
   bool somebody_needs_this_rank();  // to go on by itself
@@ -85,12 +87,13 @@ class Engine {
   void call_worker();
 
   std::unique_ptr<Links> links_;
-  PauseLimits limits_;
+  Yielding yielding_;
 
   std::mutex mutex_;  // guards the rest, but for the atomics
   std::vector<Queue> queues_;
   int64_t num_in_flight_ = 0;
   std::exception_ptr failure_;
+  std::vector<std::function<void()>> due_;  // actions of operations that are over
   Clock::time_point last_check_{};
 
   std::atomic<int64_t> num_waiting_ = 0;  // threads that advance everything, so that the worker need not

@@ -41,12 +41,7 @@ class SegmentLayout {
 
 int64_t Links::segment_bytes(int64_t size) { return SegmentLayout(size).bytes(); }
 
-void Links::write_head(Segment& segment) {
-  auto& head = *reinterpret_cast<RankHead*>(segment.data());
-  head.process = Process::self();
-  // Fails on machines of more than 1024 cores; then the set stays empty, and nobody spins.
-  sched_getaffinity(0, sizeof(head.cores), &head.cores);
-}
+void Links::write_head(Segment& segment) { reinterpret_cast<RankHead*>(segment.data())->process = Process::self(); }
 
 Links::Links(std::vector<Segment> segments, int64_t rank, std::vector<int64_t> names)
     : segments_(std::move(segments)), rank_(rank), names_(std::move(names)) {

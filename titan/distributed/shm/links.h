@@ -5,8 +5,6 @@
 //   mail_to(peer)  one ring per peer, for messages, which come in an order of their own
 #pragma once
 
-#include <sched.h>
-
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -28,7 +26,6 @@ struct RankHead {
   std::atomic<RankState> state;         // of its engine
   std::atomic<uint32_t> num_in_flight;  // operations
   Process process;
-  cpu_set_t cores;  // that it may run on
 };
 
 class Links {

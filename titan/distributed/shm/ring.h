@@ -1,6 +1,7 @@
 // A ring of slots in shared memory, from one writer to one reader or several, each of whom reads everything. A slot
 // holds up to slot_bytes() of a message, in one piece. Writer and reader each live in one process; neither blocks, and
-// each side is used by one thread at a time. What waits for them is the engine's business.
+// each side is used by one thread at a time. What waits for them is the engine's business. Counts are stored and
+// loaded as [Note: no lost wake-up] asks.
 #pragma once
 
 #include <atomic>
@@ -78,7 +79,7 @@ class RingWriter final : public RingEnd {
   bool ready() override {
     for (; slowest_ < readers_.size(); ++slowest_) {
       const auto& count = layout_.num_read(ring_, static_cast<int64_t>(slowest_));
-      if (position_ - count.value.load(std::memory_order_acquire) >= static_cast<uint64_t>(layout_.num_slots())) {
+      if (position_ - count.value.load() >= static_cast<uint64_t>(layout_.num_slots())) {
         return false;
       }
     }
@@ -91,7 +92,7 @@ class RingWriter final : public RingEnd {
   void publish(const Label& label) {
     RingLayout::Slot& slot = layout_.slot(ring_, position_);
     slot.label = label;
-    slot.number.store(++position_, std::memory_order_release);
+    slot.number.store(++position_);
     slowest_ = 0;
     for (const Reader& reader : readers_) reader.bell->ring();
   }
@@ -110,16 +111,14 @@ class RingReader final : public RingEnd {
   RingReader(std::byte* ring, RingLayout layout, int64_t index, int64_t writer, Bell* bell)
       : ring_(ring), layout_(layout), index_(index), writer_(writer), bell_(bell) {}
 
-  bool ready() override {
-    return layout_.slot(ring_, position_).number.load(std::memory_order_acquire) == position_ + 1;
-  }
+  bool ready() override { return layout_.slot(ring_, position_).number.load() == position_ + 1; }
   int64_t waits_for() const override { return writer_; }
 
   // When ready(): read data(), then release() it.
   const Label& label() const { return layout_.slot(ring_, position_).label; }
   const std::byte* data() const { return layout_.data(ring_, position_); }
   void release() {
-    layout_.num_read(ring_, index_).value.store(++position_, std::memory_order_release);
+    layout_.num_read(ring_, index_).value.store(++position_);
     bell_->ring();
   }
 
