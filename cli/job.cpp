@@ -11,7 +11,7 @@ namespace titan::cli {
 const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size, config::Problems& problems) {
   config::JobConfig& job = reading.config;
   config::check(job, world_size, problems, reading.notes);
-  config::settle_on_available(job, world_size, problems, reading.notes);
+  config::settle_on_available(job, problems, reading.notes);
   config::check_files(job, problems);
   const models::ModelSpec* const spec = models::find_model(job.model.name);
   if (spec != nullptr) spec->check(job, problems);

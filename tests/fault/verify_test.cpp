@@ -32,8 +32,26 @@ TEST(Verify, DataParallelLayoutsHold) {
   EXPECT_EQ(last_line(finished.out).rfind("verdict: all 5 layouts hold", 0), 0u) << finished.out;
 }
 
+// dim = 24 and 320 rows over 3 ranks: uneven. Clipping is active (max_norm is 1).
+TEST(Verify, ShardedLayoutsHold) {
+  const test::Finished finished =
+      verify(TITAN_BINARY, "dp_shard=2; dp_shard=3; dp_replicate=2, dp_shard=2; dp_shard=3, accum=2", "",
+             {"--training.global_batch_size=12", "--training.local_batch_size=12"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+  EXPECT_EQ(last_line(finished.out).rfind("verdict: all 4 layouts hold", 0), 0u) << finished.out;
+}
+
+// Embedding and output are one parameter, and everything is gathered again for the backward.
+TEST(Verify, ShardedTiedModelsHold) {
+  const test::Finished finished = verify(TITAN_BINARY, "dp_shard=4", "",
+                                         {"--model.args.enable_weight_tying", "--training.max_norm=100",
+                                          "--parallelism.fsdp_reshard_after_forward=always"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+}
+
 TEST(Verify, Bf16LayoutsAreAsNearToFp32AsOneDevice) {
-  const test::Finished finished = verify(TITAN_BINARY, "dp_replicate=2, dtype=bf16; accum=2, dtype=bf16", "");
+  const test::Finished finished =
+      verify(TITAN_BINARY, "dp_replicate=2, dtype=bf16; dp_shard=2, dtype=bf16; accum=2, dtype=bf16", "");
   EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
 }
 
@@ -60,10 +78,12 @@ struct Planted {
 class VerifyFinds : public testing::TestWithParam<Planted> {};
 
 TEST_P(VerifyFinds, AndNamesIt) {
-  const test::Finished finished = verify(TITAN_VERIFY_WITH_FAULT, "dp_replicate=2", GetParam().fault);
-  EXPECT_EQ(finished.exit_code, 1) << finished.out << finished.err;
-  EXPECT_NE(last_line(finished.out).find("dp_replicate=2 (" + GetParam().parts_first), std::string::npos)
-      << finished.out << finished.err;
+  for (const std::string layout : {"dp_replicate=2", "dp_shard=2"}) {
+    const test::Finished finished = verify(TITAN_VERIFY_WITH_FAULT, layout, GetParam().fault);
+    EXPECT_EQ(finished.exit_code, 1) << finished.out << finished.err;
+    EXPECT_NE(last_line(finished.out).find(layout + " (" + GetParam().parts_first), std::string::npos)
+        << finished.out << finished.err;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -72,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Planted{"double division", "gradients layers.0.attention.wk.weight, step 1 on rank 0"},
                     Planted{"left out of clipping", "parameters layers.0.ffn_norm.weight, step "},
                     Planted{"sample read twice", "loss step 2"},
-                    Planted{"another seed", "initial parameters layers.0.attention.wk.weight on rank 1"}),
+                    Planted{"another seed", "initial parameters layers.0.attention.wk.weight on rank "}),
     [](const auto& info) {
       std::string name;
       for (const char c : info.param.fault) name += c == ' ' ? '_' : c;

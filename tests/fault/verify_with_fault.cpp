@@ -2,6 +2,7 @@
 // own, so that nothing of it is in the product.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty_like.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -44,7 +45,7 @@ struct SampleReadTwice : train::StepObserver {
   }
 };
 
-// All-reduces of gradients go through, but their result is lost.
+// Reductions of gradients go through, but their result is lost: what a rank had itself is what it keeps.
 class DroppingBackend : public c10d::Backend {
  public:
   explicit DroppingBackend(c10::intrusive_ptr<c10d::Backend> backend)
@@ -56,6 +57,16 @@ class DroppingBackend : public c10d::Backend {
     if (tensors.front().scalar_type() != at::kFloat) return backend_->allreduce(tensors, options);
     lost_ = {tensors.front().clone()};
     return backend_->allreduce(lost_, options);
+  }
+  c10::intrusive_ptr<c10d::Work> _reduce_scatter_base(at::Tensor& output, at::Tensor& input,
+                                                      const c10d::ReduceScatterOptions& options) override {
+    output.copy_(input.chunk(getSize())[getRank()]);
+    lost_ = {at::empty_like(output)};
+    return backend_->_reduce_scatter_base(lost_.front(), input, options);
+  }
+  c10::intrusive_ptr<c10d::Work> _allgather_base(at::Tensor& output, at::Tensor& input,
+                                                 const c10d::AllgatherOptions& options) override {
+    return backend_->_allgather_base(output, input, options);
   }
 
  private:

@@ -44,26 +44,12 @@ std::string advice(const Field& field, const Field& by_default) {
   return value ? fmt::format("leave it at {}", *value) : "leave it out";
 }
 
-// TorchTitan shards over the ranks that are left by default (-1). Until that is there, they hold copies.
-void replicate_instead_of_sharding(JobConfig& config, int64_t world_size, std::vector<std::string>& notes) {
-  Parallelism& p = config.parallelism;
-  const int64_t others = smallest_world_size(config);
-  if (p.data_parallel_shard_degree != -1 || world_size % others != 0 || world_size == others) return;
-  notes.push_back(fmt::format(
-      "parallelism.data_parallel_shard_degree: -1 would shard over {} ranks, which is not available yet; falls back to "
-      "data_parallel_replicate_degree = {}",
-      world_size / others, p.data_parallel_replicate_degree * (world_size / others)));
-  p.data_parallel_replicate_degree *= world_size / others;
-  p.data_parallel_shard_degree = 1;
-}
-
 }  // namespace
 
-void settle_on_available(JobConfig& config, int64_t world_size, Problems& problems, std::vector<std::string>& notes) {
+void settle_on_available(JobConfig& config, Problems& problems, std::vector<std::string>& notes) {
   JobConfig torchtitan;
   const std::vector<Field> defaults = fields_of(torchtitan);
   const std::vector<Field> fields = fields_of(config);
-  replicate_instead_of_sharding(config, world_size, notes);
   for (size_t i = 0; i < fields.size(); ++i) {
     const Field& field = fields[i];
     const Attributes& attributes = field.attributes;

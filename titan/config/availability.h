@@ -13,6 +13,6 @@ namespace titan::config {
 // Adds a line for every key that asks for something which is not there yet and would change numbers, layout or memory.
 // What only concerns speed gets a line in `notes`. What has a fallback (an activation checkpointing mode that is not
 // there yet: none) is set to it in `config`, with a line in `notes`.
-void settle_on_available(JobConfig& config, int64_t world_size, Problems& problems, std::vector<std::string>& notes);
+void settle_on_available(JobConfig& config, Problems& problems, std::vector<std::string>& notes);
 
 }  // namespace titan::config

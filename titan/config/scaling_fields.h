@@ -20,10 +20,10 @@ void visit_fields(Parallelism& s, Visitor&& field) {
         "Copies of the weights (DDP; with sharding besides, HSDP).", within(1, kMaxDegree));
   field("data_parallel_shard_degree", s.data_parallel_shard_degree,
         "Ranks over which weights are sharded (FSDP); -1: all that the other degrees leave.",
-        degree | special(-1) | neutral(1));
+        within(1, kMaxDegree) | special(-1));
   field("fsdp_reshard_after_forward", s.fsdp_reshard_after_forward,
         "Whether gathered weights are freed between forward and backward; default decides by the layout.",
-        one_of({"default", "always", "never"}) | not_yet() | part_of("parallelism.data_parallel_shard_degree"));
+        one_of({"default", "always", "never"}));
   field("tensor_parallel_degree", s.tensor_parallel_degree, "Ranks over which single matrices are split.", degree);
   field("disable_loss_parallel", s.disable_loss_parallel, "Gather the logits before the loss.", of_tp);
   field("enable_async_tensor_parallel", s.enable_async_tensor_parallel,

@@ -18,6 +18,7 @@
 #include <cmath>
 
 #include "titan/config/job_config.h"
+#include "titan/dtensor/dtensor.h"
 
 namespace titan::optim {
 
@@ -44,6 +45,20 @@ AdamOptions adam_options_from(const config::Optimizer& config) {
           .implementation = implementation()};
 }
 
+namespace {
+
+// Adam works element by element, so each rank updates what it has of a DTensor.
+const at::Tensor& part_of(const at::Tensor& tensor) {
+  return dtensor::is_dtensor(tensor) ? dtensor::local_of(tensor) : tensor;
+}
+
+at::Tensor placed_like(const at::Tensor& parameter, const at::Tensor& gradient) {
+  if (!dtensor::is_dtensor(parameter)) return gradient;
+  return dtensor::redistribute(gradient, dtensor::placements_of(parameter));
+}
+
+}  // namespace
+
 Adam::Adam(std::vector<nn::Parameter*> parameters, const AdamOptions& options)
     : parameters_(std::move(parameters)), options_(options) {
   at::NoGradGuard no_grad;
@@ -62,10 +77,10 @@ void Adam::step(double lr, const at::Tensor& skip) {
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const at::Tensor& parameter = parameters_[i]->get();
     if (!parameter.grad().defined()) continue;
-    all.parameters.push_back(parameter);
-    all.gradients.push_back(parameter.grad());
-    all.exp_avgs.push_back(exp_avgs_[i]);
-    all.exp_avg_sqs.push_back(exp_avg_sqs_[i]);
+    all.parameters.push_back(part_of(parameter));
+    all.gradients.push_back(part_of(placed_like(parameter, parameter.grad())));
+    all.exp_avgs.push_back(part_of(exp_avgs_[i]));
+    all.exp_avg_sqs.push_back(part_of(exp_avg_sqs_[i]));
     all.steps.push_back(steps_[i]);
   }
   if (all.parameters.empty()) return;

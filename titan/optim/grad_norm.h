@@ -10,7 +10,7 @@ namespace titan::optim {
 
 // ||g||_2 over all elements of all `gradients`, accumulated in fp64 in a fixed order: within 1e-7 of exact and the
 // same on every run and number of threads. (A norm in fp32 over 6 million elements is 8e-5 off.) Returns [] float64 on
-// the gradients' device.
+// the gradients' device. DTensors count once, however they are placed: collective over the axes that shard them.
 at::Tensor global_norm(std::span<const at::Tensor> gradients);
 
 // Scales `gradients` in place by max_norm / (norm + 1e-6) where that is below 1. norm: [] float64.

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "titan/dtensor/dtensor.h"
+
 namespace titan::train {
 namespace {
 
@@ -26,8 +28,9 @@ int64_t bytes_of(const std::map<std::string, at::Tensor>& tensors, at::Device de
   std::set<const void*> counted;
   int64_t bytes = 0;
   for (const auto& [name, tensor] : tensors) {
-    if (tensor.device() != device || !counted.insert(tensor.storage().unsafeGetStorageImpl()).second) continue;
-    bytes += static_cast<int64_t>(tensor.storage().nbytes());
+    const at::Storage& storage = (dtensor::is_dtensor(tensor) ? dtensor::local_of(tensor) : tensor).storage();
+    if (tensor.device() != device || !counted.insert(storage.unsafeGetStorageImpl()).second) continue;
+    bytes += static_cast<int64_t>(storage.nbytes());
   }
   return bytes;
 }

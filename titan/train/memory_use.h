@@ -16,7 +16,8 @@ struct Holder {
   int64_t bytes = 0;
 };
 
-// Bytes of the storages behind `tensors`, each counted once, where it lies on `device`.
+// Bytes of the storages behind `tensors` (DTensors: of this rank's parts), each counted once, where it lies on
+// `device`.
 int64_t bytes_of(const std::map<std::string, at::Tensor>& tensors, at::Device device);
 
 // "step 3: out of memory on NVIDIA H100: 2.00 GiB more were asked for; 70.00 GiB of 79.18 GiB were in use: activations

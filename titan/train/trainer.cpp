@@ -24,6 +24,7 @@
 #include "titan/tokenizer/tokenizer.h"
 #include "titan/train/memory_use.h"
 #include "titan/train/stop_request.h"
+#include "titan/train/whole_state.h"
 
 namespace titan::train {
 namespace {
@@ -115,7 +116,9 @@ void Trainer::build_model(const models::ModelSpec& spec) {
                                     .reset_peak_memory = [device = device_] { metrics::reset_peak_memory(device); }});
 }
 
-checkpoint::TrainState Trainer::state() const {
+checkpoint::TrainState Trainer::state() const { return gather(own_state()); }
+
+checkpoint::TrainState Trainer::own_state() const {
   checkpoint::TrainState state;
   for (const nn::Parameter* parameter : model_->parameters()) state.model[parameter->fqn()] = parameter->get().detach();
   state.optimizer = optimizer_->state();
@@ -126,7 +129,10 @@ checkpoint::TrainState Trainer::state() const {
   return state;
 }
 
-void Trainer::set_counters(const checkpoint::TrainState& state) {
+void Trainer::set_state(const checkpoint::TrainState& state) {
+  const checkpoint::TrainState own = own_state();
+  scatter(state.model, own.model);
+  scatter(state.optimizer, own.optimizer);
   step_ = state.counters.at("train_state.step");
   num_tokens_seen_ = state.counters.at("train_state.ntokens_seen");
   schedule_step_ = state.counters.at("lr_scheduler.last_epoch");
@@ -148,11 +154,12 @@ void Trainer::load_checkpoint(const models::ModelSpec& spec) {
   if (!source.has_value()) return;
   checkpoint::TrainState loaded = state();
   checkpointer_->load(*source, loaded);
-  set_counters(loaded);
+  set_state(loaded);
 }
 
 void Trainer::save_checkpoint(bool last_step) {
-  if (world_->rank() == 0) checkpointer_->save(step_, state(), last_step);
+  const checkpoint::TrainState whole = state();
+  if (world_->rank() == 0) checkpointer_->save(step_, whole, last_step);
   distributed::barrier(*mesh_.group());
 }
 

@@ -73,10 +73,10 @@ class Trainer {
   // One step: the next batches, forward, backward, clip, update. `observer` may be null. Collective. Throws as train().
   StepResult step(StepObserver* observer = nullptr);
 
-  // Everything that decides how the run goes on; the tensors are the run's own, so copying into them sets it. A rank
-  // has the state whole.
+  // Everything that decides how the run goes on, whole on every rank, and setting it. Collective. Tensors that are not
+  // sharded are the run's own.
   checkpoint::TrainState state() const;
-  void set_counters(const checkpoint::TrainState& state);
+  void set_state(const checkpoint::TrainState& state);
 
  private:
   // [Note: running ahead]
@@ -102,6 +102,7 @@ class Trainer {
   // Throws `error` anew, with who holds the memory.
   [[noreturn]] void throw_with_holders(const c10::OutOfMemoryError& error, const std::string& when) const;
 
+  checkpoint::TrainState own_state() const;  // as this rank holds it
   void build_model(const models::ModelSpec& spec);
   void load_checkpoint(const models::ModelSpec& spec);
   void save_checkpoint(bool last_step);

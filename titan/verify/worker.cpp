@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "titan/train/whole_state.h"
 #include "titan/verify/record.h"
 
 namespace titan::verify {
@@ -13,7 +14,9 @@ using Tensors = std::map<std::string, at::Tensor>;
 class Recorder : public train::StepObserver {
  public:
   explicit Recorder(const std::filesystem::path& folder) : folder_(folder) {}
-  void on_gradients(int64_t step, const Tensors& gradients) override { save_gradients(folder_, step, gradients); }
+  void on_gradients(int64_t step, const Tensors& gradients) override {
+    save_gradients(folder_, step, train::gather(gradients));
+  }
 
  private:
   std::filesystem::path folder_;
@@ -31,9 +34,9 @@ class Comparer : public train::StepObserver {
     if (faults_ != nullptr) faults_->on_gradients(step, gradients);
     reference = read_gradients(folder_, step);
     own.clear();
-    for (const auto& [name, gradient] : gradients) own[name] = gradient.clone();  // clipping works in place
-    differences = compare(gradients, reference);
-    difference_of_all = compare_whole(gradients, reference);
+    for (const auto& [name, gradient] : train::gather(gradients)) own[name] = gradient.clone();  // clipping is in place
+    differences = compare(own, reference);
+    difference_of_all = compare_whole(own, reference);
   }
   void on_clipped(int64_t step, const Tensors& gradients) override {
     if (faults_ != nullptr) faults_->on_clipped(step, gradients);
@@ -85,7 +88,7 @@ void compare_with_reference(const config::JobConfig& job, const models::ModelSpe
   for (int64_t step = 1; step <= options.num_steps; ++step) {
     checkpoint::TrainState state = trainer.state();
     load_state(options.folder, step - 1, state);
-    trainer.set_counters(state);
+    trainer.set_state(state);
     const train::StepResult result = trainer.step(&comparer);
     const Tensors parameters = trainer.state().model, reference = read_model(options.folder, step);
     comparison.steps.push_back(

@@ -17,10 +17,10 @@ struct Settled {
   std::string notes;
 };
 
-Settled settle(JobConfig config, int64_t world_size = 1) {
+Settled settle(JobConfig config) {
   Problems problems;
   std::vector<std::string> notes;
-  settle_on_available(config, world_size, problems, notes);
+  settle_on_available(config, problems, notes);
   return {config, joined(problems.lines()), joined(notes)};
 }
 
@@ -122,8 +122,7 @@ TEST(Availability, WhatChangesNumbersLayoutOrMemoryIsRefusedByName) {
   for (const char* toml : {"[model]\nconverters = ['float8']\n", "[profiling]\nenable_profiling = true\n",
                            "[metrics]\nenable_wandb = true\n", "[training]\nenable_cpu_offload = true\n",
                            "[fault_tolerance]\nenable = true\n", "[comm]\nmode = 'local_tensor'\n",
-                           "[parallelism]\ndata_parallel_shard_degree = 2\n", "[model]\nname = 'qwen3'\n",
-                           "[optimizer]\nearly_step_in_backward = true\n"}) {
+                           "[model]\nname = 'qwen3'\n", "[optimizer]\nearly_step_in_backward = true\n"}) {
     EXPECT_NE(problems(toml).find("is not available yet"), std::string::npos) << toml;
   }
 }
@@ -141,29 +140,13 @@ TEST(Availability, SpeedIsAcceptedWithOneLine) {
             "comm.trace_buf_size: 300 is accepted, but has no effect yet\n");
 }
 
-TEST(Availability, DegreesOfOneAskForNothing) {
-  EXPECT_EQ(settle("[parallelism]\ndata_parallel_shard_degree = 1\n").problems, "");
+TEST(Availability, ShardingIsThere) {
+  EXPECT_EQ(settle("[parallelism]\ndata_parallel_shard_degree = 2\nfsdp_reshard_after_forward = 'always'\n").problems,
+            "");
 }
 
 TEST(Availability, PartsOfWhatIsOffAskForNothing) {
   EXPECT_EQ(settle("[parallelism]\npipeline_parallel_schedule = 'GPipe'\ndisable_loss_parallel = true\n").problems, "");
-}
-
-TEST(Availability, RanksThatWouldShardReplicate) {
-  const Settled settled = settle(JobConfig{}, 4);
-  EXPECT_EQ(settled.problems, "");
-  EXPECT_EQ(settled.config.parallelism.data_parallel_replicate_degree, 4);
-  EXPECT_EQ(settled.config.parallelism.data_parallel_shard_degree, 1);
-  EXPECT_NE(settled.notes.find("parallelism.data_parallel_shard_degree: -1 would shard over 4 ranks"),
-            std::string::npos)
-      << settled.notes;
-}
-
-TEST(Availability, ShardingThatIsAskedForIsRefused) {
-  JobConfig config;
-  config.parallelism.data_parallel_shard_degree = 2;
-  EXPECT_EQ(settle(config, 2).problems,
-            "parallelism.data_parallel_shard_degree: 2 is not available yet; leave it at -1\n");
 }
 
 TEST(Availability, RangesAreNotReportedTwice) {
@@ -172,7 +155,7 @@ TEST(Availability, RangesAreNotReportedTwice) {
   config.parallelism.tensor_parallel_degree = 0;
   config.parallelism.pipeline_parallel_degree = config.parallelism.data_parallel_replicate_degree =
       std::numeric_limits<int64_t>::max();
-  EXPECT_EQ(settle(config, 3).problems, "");  // check() has said it
+  EXPECT_EQ(settle(config).problems, "");  // check() has said it
   EXPECT_EQ(settle(config).config.activation_checkpoint.mode, "sometimes");
 }
 

@@ -1,11 +1,14 @@
 #include "titan/models/llama3/parallelize.h"
 
+#include <fmt/format.h>
+
 #include "titan/config/job_config.h"
 #include "titan/distributed/device_mesh.h"
 #include "titan/logging/logger.h"
 #include "titan/models/llama3/model.h"
 #include "titan/nn/dtype.h"
 #include "titan/parallel/ddp.h"
+#include "titan/parallel/fsdp/fully_shard.h"
 #include "titan/parallel/mixed_precision.h"
 
 namespace titan::models::llama3 {
@@ -26,8 +29,44 @@ std::vector<nn::Module*> units_of(Transformer& model) {
 
 }  // namespace
 
+// What FSDP gathers and frees at a time. The last unit's backward follows its forward at once, so by default it stays
+// whole between them; so does the unit that embedding and output make up where they share their weight.
+std::vector<parallel::FsdpUnit> fsdp_units_of(Transformer& model, const std::string& reshard_after_forward) {
+  const bool reshard = reshard_after_forward != "never", reshard_last = reshard_after_forward == "always";
+  const bool tied =
+      model.tok_embeddings && model.output && model.tok_embeddings->weight.get().is_same(model.output->weight);
+  std::vector<parallel::FsdpUnit> units;
+  const auto add = [&](std::vector<nn::Module*> modules, bool reshards) {
+    std::erase(modules, nullptr);
+    if (!modules.empty()) units.push_back({.modules = std::move(modules), .reshard_after_forward = reshards});
+  };
+  if (tied) {
+    add({model.tok_embeddings.module(), model.norm.module(), model.output.module()}, reshard_last);
+  } else {
+    add({model.tok_embeddings.module()}, reshard);
+  }
+  for (int64_t i = 0; i < model.layers->size(); ++i) add({(*model.layers)[i].module()}, reshard);
+  if (!tied) add({model.norm.module(), model.output.module()}, reshard_last);
+  return units;
+}
+
 Parallelized parallelize(Transformer& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh) {
   Parallelized parallelized;
+  const at::ScalarType param_dtype = nn::dtype_from(job.training.mixed_precision_param);
+  if (mesh.size("dp_shard") > 1) {
+    const bool hybrid = mesh.size("dp_replicate") > 1;
+    auto fsdp = std::make_shared<parallel::FullyShard>(
+        fsdp_units_of(model, job.parallelism.fsdp_reshard_after_forward),
+        hybrid ? mesh.slice({"dp_replicate", "dp_shard"}) : mesh.slice("dp_shard"),
+        parallel::FsdpOptions{.param_dtype = param_dtype,
+                              .reduce_dtype = nn::dtype_from(job.training.mixed_precision_reduce)});
+    parallelized.before_microbatch = [fsdp](bool last) { fsdp->before_microbatch(last); };
+    parallelized.after_backward = [fsdp] { fsdp->finish(); };
+    logging::info("Applied {} to the model: {} shards{}, {} compute copies of {} parameters", hybrid ? "HSDP" : "FSDP",
+                  mesh.size("dp_shard"), hybrid ? fmt::format(" x {} replicas", mesh.size("dp_replicate")) : "",
+                  job.training.mixed_precision_param, job.training.dtype);
+    return parallelized;
+  }
   if (mesh.size("dp_replicate") > 1) {
     auto ddp = std::make_shared<parallel::DistributedDataParallel>(units_of(model), mesh.group("dp_replicate"));
     parallelized.before_microbatch = [ddp](bool last) { ddp->before_microbatch(last); };
@@ -35,7 +74,6 @@ Parallelized parallelize(Transformer& model, const config::JobConfig& job, const
     logging::info("Applied DDP to the model: {} replicas", mesh.size("dp_replicate"));
   }
 
-  const at::ScalarType param_dtype = nn::dtype_from(job.training.mixed_precision_param);
   if (param_dtype != nn::dtype_from(job.training.dtype)) {
     for (nn::Module* unit : units_of(model)) parallel::apply_mixed_precision(*unit, param_dtype);
     logging::info("Applied mixed precision to the model: {} compute copies of {} parameters",
