@@ -46,7 +46,7 @@ struct FlopCallbacks {
     return std::make_unique<Counted>();
   }
 
-  static void end(const at::RecordFunction& call, at::ObserverContext* context) {
+  static void end(const at::RecordFunction&, at::ObserverContext* context) {
     if (context != nullptr) --g_depth;
   }
 };

@@ -35,7 +35,7 @@ nlohmann::json json_of(const std::filesystem::path& file) { return nlohmann::jso
 // Of the tiny job: 3 samples of 48 tokens, dim 24 with 3 heads of 8 and one KV head, FFN 64, 2 layers, 320 ids.
 constexpr double kTokens = 3 * 48;
 constexpr double kMatmulFlops = 6 * kTokens * (2 * (2 * 24 * 24 + 2 * 24 * 8 + 3 * 24 * 64) + 24 * 320);
-constexpr double kAttentionFlops = 14 * 3 * 2 * 24 * (48 * 49 / 2);
+constexpr double kAttentionFlops = 14.0 * 3 * 2 * 24 * (48.0 * 49 / 2);
 
 TEST(Bench, MeasuresStepsThatTrain) {
   const OutputFolder folder;
