@@ -78,12 +78,15 @@ std::vector<LoggedStep> golden_steps(const std::string& file) {
   return steps;
 }
 
-// Trains by the program, from text to losses.
-std::vector<LoggedStep> train(std::vector<std::string> flags) {
+// Trains by the program, from text to losses; on several ranks by `titan launch`.
+std::vector<LoggedStep> train(std::vector<std::string> flags, int64_t num_ranks = 1) {
   const test::OutputFolder folder;
   flags.insert(flags.end(), {"--checkpoint.enable", "--checkpoint.load_only",
                              "--checkpoint.initial_load_path=" + (test::tiny_golden() / "seed.safetensors").string()});
-  const test::Finished finished = test::run_program(test::tiny_job(TITAN_BINARY, folder.path(), flags));
+  std::vector<std::string> job = test::tiny_job(TITAN_BINARY, folder.path(), flags);
+  const std::vector<std::string> launch{"launch", "--nproc-per-node", std::to_string(num_ranks), "--"};
+  if (num_ranks > 1) job.insert(job.begin() + 1, launch.begin(), launch.end());
+  const test::Finished finished = test::run_program(job);
   EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
   return test::logged_steps(folder.path());
 }
@@ -103,6 +106,12 @@ TEST(Llama3Tiny, TenStepsFollowTorchTitans) { expect_equal(train({}), golden_ste
 TEST(Llama3Tiny, AccumulationGivesTheSameLosses) {
   expect_equal(train({"--training.local_batch_size=1", "--training.global_batch_size=3"}), golden_steps("losses.txt"),
                1e-5, 2e-4);
+}
+
+// 3 samples a step: one on each rank.
+TEST(Llama3Tiny, ShardedOverThreeRanksTheLossesAreTheSame) {
+  expect_equal(train({"--training.local_batch_size=1", "--parallelism.data_parallel_shard_degree=3"}, 3),
+               golden_steps("losses.txt"), 1e-5, 2e-4);
 }
 
 TEST(Llama3Tiny, OptimizerImplementationsAgree) {
