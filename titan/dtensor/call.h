@@ -59,6 +59,7 @@ class Call {
   std::vector<Operand> operands;       // in the arguments' order
   std::vector<Output> outputs;         // in the results' order
   MeshState* mesh = nullptr;           // of the first DTensor
+  at::Device device = at::kCPU;        // its device
 
   // By the schema's names; a name that is not there is our mistake.
   const c10::IValue& argument(std::string_view name) const;

@@ -153,34 +153,53 @@ class Execution {
 
   void take_locals(size_t begin) {
     const bool keep = !plan_.written.empty() || (!plan_.outputs.empty() && plan_.outputs.front().view_of >= 0);
+    if (keep) keep_wrappers(begin);
+    for (const auto& [input, spec] : plan_.written) prepare_write(input);
     for (size_t i = 0; i < plan_.inputs.size(); ++i) {
       const Plan::Input& input = plan_.inputs[i];
       c10::IValue& value = stack_[begin + input.argument];
       if (input.index < 0) {
-        if (keep) wrappers_.push_back(value.toTensor());
         if (input.is_dtensor) value = local_of_input(value.toTensor(), input);
         continue;
       }
       // All of one list. A new one: the caller's is not ours to change.
       c10::List<c10::IValue> list = value.toList().copy();
       for (; i < plan_.inputs.size() && plan_.inputs[i].argument == input.argument; ++i) {
-        const at::Tensor tensor = list.get(plan_.inputs[i].index).toTensor();
-        if (keep) wrappers_.push_back(tensor);
-        if (plan_.inputs[i].is_dtensor) list.set(plan_.inputs[i].index, local_of_input(tensor, plan_.inputs[i]));
+        const Plan::Input& element = plan_.inputs[i];
+        if (element.is_dtensor) list.set(element.index, local_of_input(list.get(element.index).toTensor(), element));
       }
       --i;
       value = std::move(list);
     }
-    for (const auto& [input, spec] : plan_.written) {
-      TORCH_CHECK(!impl_of(input)->is_detached_view(), "DTensor: ", op_.operator_name(), " writes to a view of ",
-                  to_string(impl_of(input)->spec()),
-                  " that communication made, so its base would not change; clone it, or redistribute the base before");
+  }
+
+  void keep_wrappers(size_t begin) {
+    for (const Plan::Input& input : plan_.inputs) {
+      const c10::IValue& value = stack_[begin + input.argument];
+      wrappers_.push_back(input.index < 0 ? value.toTensor() : value.toListRef()[input.index].toTensor());
     }
+  }
+
+  void prepare_write(int64_t input) {
+    DTensorImpl* const impl = impl_of(input);
+    TORCH_CHECK(!impl->is_detached_view(), "DTensor: ", op_.operator_name(), " writes to a view of ",
+                to_string(impl->spec()),
+                " that communication made, so its base would not change; clone it, or redistribute the base before");
+    const RedistributePlan* const redistribution = plan_.inputs[input].redistribution;
+    if (redistribution == nullptr) return;
+    // [Note: writing terms]
+    TORCH_CHECK_NOT_IMPLEMENTED(impl->local().use_count() == 1 && impl->local().storage().use_count() == 1,
+                                "DTensor: ", op_.operator_name(), " is not linear and writes to the terms of ",
+                                to_string(impl->spec()), ", which others share; redistribute it before");
+    impl->set_local(redistribute_local(impl->local(), *redistribution));
+    impl->set_spec(redistribution->transitions.back().to);
   }
 
   static at::Tensor local_of_input(const at::Tensor& tensor, const Plan::Input& input) {
     const DTensorImpl* const impl = dtensor_impl(tensor);
-    if (input.redistribution == nullptr) return impl->local();
+    const bool is_there =
+        input.redistribution == nullptr || &impl->spec() == input.redistribution->transitions.back().to;
+    if (is_there) return impl->local();
     return redistribute_local(impl->local(), *input.redistribution);
   }
 

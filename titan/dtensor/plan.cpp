@@ -71,7 +71,10 @@ class CallReader {
     operand.is_written = is_written(its_argument) && its_argument.name() != scratch_;
     if (const DTensorImpl* const impl = dtensor_impl(tensor)) {
       operand.spec = &impl->spec();
-      if (call_.mesh == nullptr) call_.mesh = operand.spec->mesh;
+      if (call_.mesh == nullptr) {
+        call_.mesh = operand.spec->mesh;
+        call_.device = tensor.device();
+      }
     }
     call_.operands.push_back(operand);
     return operand.meta;
@@ -145,7 +148,7 @@ Strategy with_split_factor(Strategy strategy, int32_t split_factor) {
 
 class StrategyChooser {
  public:
-  StrategyChooser(const Call& call, const Rule& rule) : call_(call) {
+  StrategyChooser(const Call& call, const Rule& rule) : call_(call), rule_(rule) {
     std::vector<Strategy> listed = rule.per_axis(call);
     listed.push_back(call.replicated());
     for (Strategy& strategy : listed) bind_out_arguments(strategy);
@@ -187,22 +190,25 @@ class StrategyChooser {
     return candidates;
   }
 
-  // What is written stays where it is, and plain tensors are whole on every rank. On one rank all is the same.
+  // Plain tensors are whole on every rank. What is written stays where it is, but for [Note: writing terms]. On one
+  // rank all placements are the same.
   bool is_allowed(const Strategy& strategy, int64_t axis) const {
     if (call_.mesh->sizes[axis] == 1) return true;
     for (size_t i = 0; i < call_.operands.size(); ++i) {
       const Operand& operand = call_.operands[i];
-      const bool is_fixed = operand.spec == nullptr || (operand.is_written && !is_resized(i));
-      if (is_fixed && strategy.inputs[i] != operand.placement(axis)) return false;
+      const Placement placement = operand.placement(axis);
+      if (strategy.inputs[i] == placement) continue;
+      if (operand.spec == nullptr) return false;
+      if (!operand.is_written) continue;
+      const bool may_move = is_out(static_cast<int64_t>(i)) ? is_resized(i) : placement.is_partial();
+      if (!may_move) return false;
     }
     return true;
   }
   // An out= tensor of another size takes the result's size, and then its placement as well.
   bool is_resized(size_t operand) const {
     for (const Output& output : call_.outputs) {
-      if (output.operand == static_cast<int64_t>(operand) && is_out(output.operand)) {
-        return call_.operands[operand].spec->sizes != output.sizes();
-      }
+      if (output.operand == static_cast<int64_t>(operand)) return call_.operands[operand].spec->sizes != output.sizes();
     }
     return false;
   }
@@ -223,7 +229,7 @@ class StrategyChooser {
     for (size_t i = 0; i < inputs.size(); ++i) {
       for (size_t axis = 0; axis < num_axes; ++axis) inputs[i][axis] = chosen_[axis]->inputs[i];
       const Operand& operand = call_.operands[i];
-      if (operand.spec == nullptr || operand.is_written) continue;
+      if (operand.spec == nullptr || is_out(static_cast<int64_t>(i))) continue;
       cost += plan_redistribution(*operand.spec, inputs[i]).cost;
       if (best_.has_value() && cost > best_cost_) return;
       for (size_t axis = 0; axis < num_axes; ++axis) {
@@ -231,6 +237,7 @@ class StrategyChooser {
         num_sharded += inputs[i][axis].is_shard() ? 1 : 0;
       }
     }
+    if (rule_.fits != nullptr && !rule_.fits(call_, inputs)) return;
     // Equal costs: what changes least, then what is least done twice.
     const auto rank = std::make_tuple(cost, num_changes, -num_sharded);
     if (best_.has_value() && rank >= std::make_tuple(best_cost_, best_changes_, -best_sharded_)) return;
@@ -245,6 +252,7 @@ class StrategyChooser {
   }
 
   const Call& call_;
+  const Rule& rule_;
   std::vector<std::vector<Strategy>> candidates_;  // by axis
   std::vector<const Strategy*> chosen_;            // by axis
   std::optional<Sharding> best_;
@@ -288,7 +296,8 @@ void fill_inputs(Plan& plan, const Call& call, const Placed& placed) {
   for (size_t i = 0; i < call.operands.size(); ++i) {
     const Operand& operand = call.operands[i];
     Plan::Input input{.argument = operand.argument, .index = operand.index, .is_dtensor = operand.spec != nullptr};
-    if (input.is_dtensor && !operand.is_written && placed.inputs[i] != operand.spec) {
+    const bool is_out = operand.is_written && call.schema.arguments()[operand.argument].is_out();
+    if (input.is_dtensor && !is_out && placed.inputs[i] != operand.spec) {
       const RedistributePlan& path = plan_redistribution(*operand.spec, placed.inputs[i]->placements);
       if (!path.transitions.empty()) input.redistribution = &path;
     }

@@ -39,7 +39,11 @@ struct Plan {
   LocalKernel kernel;                                     // empty: the operator itself
   std::vector<Output> outputs;
   std::vector<Result> results;
-  // Inputs that are written: redistribution is never theirs. Spec: after the call.
+  // [Note: writing terms]
+  // An operator that is not linear cannot write to a Partial tensor in place. ATen's composite operators do so with
+  // what they have just made (rms_norm: mean(x^2).add_(eps)). Where nothing else shares its memory the tensor itself
+  // is redistributed first; else that is an error.
+  // Inputs that are written, with their spec after the call.
   std::vector<std::pair<int64_t, const Spec*>> written;
   // Not kUndefined: run ATen's implementation for this key instead, which calls other operators.
   c10::DispatchKey decompose = c10::DispatchKey::Undefined;

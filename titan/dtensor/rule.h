@@ -46,6 +46,8 @@ using LocalKernel = std::function<void(const c10::OperatorHandle& op, torch::jit
 
 struct Rule {
   std::vector<Strategy> (*per_axis)(const Call& call) = nullptr;
+  // Whether a combination of strategies holds, for what several axes do to one dimension together. None: always.
+  bool (*fits)(const Call& call, const std::vector<Placements>& inputs) = nullptr;
   Sharding (*whole_mesh)(const Call& call) = nullptr;
 
   // Changes arguments that mean global sizes into local ones. Runs once per plan; `arguments` are the call's, where

@@ -1,5 +1,6 @@
 #include "tests/distributed/dtensor/meshes.h"
 
+#include "tests/distributed/dtensor/counted_backend.h"
 #include "tests/support/run_ranks.h"
 
 namespace titan::test {
@@ -12,7 +13,8 @@ void on_mesh(const std::vector<int64_t>& sizes, const std::function<void(const d
     num_ranks *= size;
   }
   run_ranks(num_ranks, "shm",
-            [&](const std::shared_ptr<distributed::World>& world) { body(distributed::DeviceMesh(world, axes)); });
+            [&](const std::shared_ptr<distributed::World>& world) { body(distributed::DeviceMesh(world, axes)); },
+            {.make_backend = counted(distributed::backend_factory("shm"))});
 }
 
 void on_meshes(const std::function<void(const dtensor::Mesh&)>& body) {

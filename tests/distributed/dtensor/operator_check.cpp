@@ -69,20 +69,24 @@ Tensors gradients(const Tensors& outputs, const Tensors& inputs, const Tensors& 
 dtensor::Placements placements_on_axis(const at::Tensor& tensor, bool with_partial) {
   Placements placements{dtensor::replicate()};
   for (int64_t dim = 0; dim < tensor.dim(); ++dim) placements.push_back(dtensor::shard(dim));
-  if (with_partial && differentiable(tensor)) placements.push_back(dtensor::partial());
+  if (with_partial && differentiable(tensor)) {
+    placements.push_back(dtensor::partial());
+    placements.push_back(dtensor::partial(dtensor::ReduceOp::kAvg));
+  }
   return placements;
 }
 
 at::Tensor place(const at::Tensor& whole, const dtensor::Mesh& mesh, const dtensor::Placements& placements) {
   const at::NoGradGuard no_grad;
-  // Terms first, shards of them after: rank r of n has whole / n + (r - (n - 1) / 2) * noise.
+  // Terms first, shards of them after: rank r of n has whole + (r - (n - 1) / 2) * noise; of a sum, the n-th part.
   at::Tensor mine = whole.detach().clone();
   const at::Tensor noise = differentiable(whole) ? random(whole.sizes(), 17).to(whole.scalar_type()) : at::Tensor();
   for (size_t axis = 0; axis < placements.size(); ++axis) {
     if (!placements[axis].is_partial()) continue;
     const auto n = static_cast<double>(mesh.size(static_cast<int64_t>(axis)));
     const double step = static_cast<double>(mesh.coordinate(static_cast<int64_t>(axis))) - (n - 1) / 2;
-    mine = mine / n + noise * step;
+    const bool is_sum = placements[axis].reduce_op == dtensor::ReduceOp::kSum;
+    mine = (mine + noise * step) / (is_sum ? n : 1.0);
   }
   Placements shards = placements;
   for (dtensor::Placement& placement : shards) {

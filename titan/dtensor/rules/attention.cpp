@@ -1,6 +1,7 @@
 // Scaled dot product attention: batch and heads may be sharded. (Sharding the sequence is context parallelism, which
 // exchanges keys and values and is not a rule.)
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include "titan/dtensor/mesh_state.h"
 #include "titan/dtensor/rule.h"
@@ -11,14 +12,14 @@ namespace titan::dtensor {
 namespace {
 
 // query: [batch, heads, seq, head_dim]; key and value: [batch, kv_heads, kv_seq, head_dim].
-bool heads_can_be_sharded(const Call& call) {
+// Heads that share a key head must stay together.
+bool groups_of_heads_stay(const Call& call, const std::vector<Placements>& inputs) {
   const int64_t heads = call.operand("query").sizes()[1], kv_heads = call.operand("key").sizes()[1];
-  if (heads == kv_heads) return true;
-  // Groups of heads with one key head must stay together.
-  for (const int64_t size : call.mesh->sizes) {
-    if (kv_heads % size != 0) return false;
+  int64_t num_shards = 1;
+  for (size_t axis = 0; axis < call.mesh->sizes.size(); ++axis) {
+    if (inputs[call.index_of("query")][axis].is_shard(1)) num_shards *= call.mesh->sizes[axis];
   }
-  return true;
+  return heads == kv_heads || kv_heads % num_shards == 0;
 }
 
 // Outputs and operands are sharded by batch or heads where they have it; what is not 4-dimensional, or 3-dimensional
@@ -26,7 +27,7 @@ bool heads_can_be_sharded(const Call& call) {
 std::vector<Strategy> attention(const Call& call) {
   std::vector<Strategy> strategies;
   const at::IntArrayRef query = call.operand("query").sizes();
-  for (int64_t dim = 0; dim < (heads_can_be_sharded(call) ? 2 : 1); ++dim) {
+  for (int64_t dim = 0; dim < 2; ++dim) {
     Strategy strategy{Placements(call.operands.size()), Placements(call.outputs.size())};
     const auto place = [&](at::IntArrayRef sizes, Placement& placement) {
       if (sizes.size() >= 3 && (sizes[dim] == query[dim] || sizes[dim] == call.operand("key").sizes()[dim])) {
@@ -70,13 +71,27 @@ std::vector<at::Tensor> gradients(const Call& call) {
   return outputs;
 }
 
+// The kernels divide by the number of heads and the like, which are 0 on a rank that has none.
+LocalKernel nothing_of_nothing(const Call& call, const Placed& placed) {
+  if (c10::multiply_integers(placed.inputs[call.index_of("query")]->local_sizes) > 0) return {};
+  std::vector<std::pair<std::vector<int64_t>, at::ScalarType>> results;
+  for (const Spec* const spec : placed.outputs) results.emplace_back(spec->local_sizes, spec->dtype);
+  return [=, num_arguments = call.schema.arguments().size()](const c10::OperatorHandle&, torch::jit::Stack& stack) {
+    const at::TensorOptions options = stack[stack.size() - num_arguments].toTensor().options();
+    stack.resize(stack.size() - num_arguments);
+    for (const auto& [sizes, dtype] : results) stack.emplace_back(at::zeros(sizes, options.dtype(dtype)));
+  };
+}
+
 }  // namespace
 
 void add_attention_rules(RuleTable& table) {
   table.begin_family("attention");
-  table.add({"aten::_scaled_dot_product_flash_attention_for_cpu"}, {.per_axis = attention, .outputs = cpu_outputs});
+  table.add(
+      {"aten::_scaled_dot_product_flash_attention_for_cpu"},
+      {.per_axis = attention, .fits = groups_of_heads_stay, .kernel = nothing_of_nothing, .outputs = cpu_outputs});
   table.add({"aten::_scaled_dot_product_flash_attention_for_cpu_backward"},
-            {.per_axis = attention, .outputs = gradients});
+            {.per_axis = attention, .fits = groups_of_heads_stay, .kernel = nothing_of_nothing, .outputs = gradients});
 }
 
 }  // namespace titan::dtensor

@@ -1,4 +1,4 @@
-// Operators that copy a tensor: to new memory, another dtype or device, or into another tensor.
+// Operators that copy a tensor: to new memory, another dtype or device, into another tensor, or to the host.
 #include <numeric>
 
 #include "titan/dtensor/rule.h"
@@ -36,12 +36,17 @@ std::vector<Strategy> copy_into(const Call& call) {
   return strategies;
 }
 
+// What the host reads must be whole, and the same on every rank.
+std::vector<Strategy> whole(const Call&) { return {}; }
+std::vector<at::Tensor> no_tensor(const Call&) { return {}; }
+
 }  // namespace
 
 void add_copy_rules(RuleTable& table) {
   table.begin_family("copies");
   table.add({"aten::clone", "aten::lift", "aten::lift_fresh_copy", "aten::alias_copy", "aten::detach_copy"},
             {.per_axis = copy});
+  table.add({"aten::_local_scalar_dense", "aten::equal"}, {.per_axis = whole, .outputs = no_tensor});
   table.add({"aten::_to_copy"}, {.per_axis = convert});
   table.add({"aten::copy_", "aten::copy"}, {.per_axis = copy_into});
 }

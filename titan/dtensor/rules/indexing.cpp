@@ -33,6 +33,12 @@ std::vector<Strategy> embedding(const Call& call) {
   return strategies;
 }
 
+std::vector<at::Tensor> looked_up(const Call& call) {
+  std::vector<int64_t> sizes = call.operand("indices").sizes().vec();
+  sizes.push_back(call.operand("weight").sizes()[1]);
+  return {call.operand("weight").meta.new_empty(sizes)};
+}
+
 LocalKernel local_embedding(const Call&, const Placed& placed) {
   const Spec& weight = *placed.inputs[0];
   if (weight.local_sizes[0] == weight.sizes[0]) return {};
@@ -239,6 +245,13 @@ std::vector<Strategy> index_select(const Call& call) {
   return strategies;
 }
 
+std::vector<at::Tensor> selected(const Call& call) {
+  const Operand& self = call.operand("self");
+  std::vector<int64_t> sizes = self.sizes().vec();
+  if (!sizes.empty()) sizes[call.dim("dim", self)] = call.operand("index").meta.numel();
+  return {self.meta.new_empty(sizes)};
+}
+
 // index_add, index_copy, index_fill: `source` has self's sizes but along `dim`.
 std::vector<Strategy> index_write(const Call& call) {
   const Operand& self = call.operand("self");
@@ -317,6 +330,10 @@ std::vector<Strategy> unfold_backward(const Call& call) {
   if (num_dims > 0) dims[c10::maybe_wrap_dim(call.integer("dim"), num_dims)] = -1;
   dims.push_back(-1);
   return put_into_zeros(call, dims);
+}
+
+std::vector<at::Tensor> of_input_sizes(const Call& call) {
+  return {call.operands.front().meta.new_empty(call.integers("input_sizes"))};
 }
 
 void local_input_sizes(const Call& call, const Placed& placed, std::vector<c10::IValue>& arguments) {
@@ -400,7 +417,7 @@ std::vector<Strategy> pad(const Call& call) {
 
 void add_indexing_rules(RuleTable& table) {
   table.begin_family("indexing");
-  table.add({"aten::embedding"}, {.per_axis = embedding, .kernel = local_embedding});
+  table.add({"aten::embedding"}, {.per_axis = embedding, .kernel = local_embedding, .outputs = looked_up});
   table.add({"aten::embedding_dense_backward"}, {.per_axis = embedding_backward, .outputs = weight_like});
   table.add({"aten::index.Tensor"}, {.per_axis = index});
   table.add({"aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}, {.per_axis = index_put});
@@ -410,14 +427,15 @@ void add_indexing_rules(RuleTable& table) {
              "aten::scatter_.value_reduce", "aten::scatter_reduce.two", "aten::scatter_reduce_.two"},
             {.per_axis = scatter});
   table.add({"aten::scatter_add", "aten::scatter_add_"}, {.per_axis = scatter_add});
-  table.add({"aten::index_select"}, {.per_axis = index_select});
+  table.add({"aten::index_select"}, {.per_axis = index_select, .outputs = selected});
   table.add({"aten::index_add", "aten::index_add_"}, {.per_axis = index_add});
   table.add({"aten::index_copy", "aten::index_copy_", "aten::index_fill.int_Scalar", "aten::index_fill_.int_Scalar"},
             {.per_axis = index_write});
   table.add({"aten::select_backward"}, {.per_axis = select_backward, .local_arguments = local_input_sizes});
   table.add({"aten::slice_backward"}, {.per_axis = slice_backward, .local_arguments = local_input_sizes});
   table.add({"aten::diagonal_backward"}, {.per_axis = diagonal_backward, .local_arguments = local_input_sizes});
-  table.add({"aten::unfold_backward"}, {.per_axis = unfold_backward, .local_arguments = local_input_sizes});
+  table.add({"aten::unfold_backward"},
+            {.per_axis = unfold_backward, .local_arguments = local_input_sizes, .outputs = of_input_sizes});
   table.add({"aten::select_scatter", "aten::slice_scatter"}, {.per_axis = view_scatter});
   table.add({"aten::cat"}, {.per_axis = cat});
   table.add({"aten::stack"}, {.per_axis = stack});

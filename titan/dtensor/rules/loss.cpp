@@ -149,6 +149,11 @@ LocalKernel sum_over_all(const Call& call, const Placed& placed) {
   };
 }
 
+std::vector<at::Tensor> difference_outputs(const Call& call) {
+  if (call.integer("reduction") == at::Reduction::None) return elementwise_outputs(call);
+  return {call.operand("self").meta.new_empty({})};
+}
+
 std::vector<Strategy> difference_backward(const Call& call) { return elementwise(call); }
 
 }  // namespace
@@ -158,10 +163,10 @@ void add_loss_rules(RuleTable& table) {
   table.add({"aten::nll_loss_forward"}, {.per_axis = nll_loss, .kernel = local_nll_loss});
   table.add({"aten::nll_loss_backward"}, {.per_axis = nll_loss_backward, .kernel = local_nll_loss_backward});
   table.add({"aten::mse_loss", "aten::smooth_l1_loss", "aten::huber_loss", "aten::binary_cross_entropy"},
-            {.per_axis = difference, .kernel = sum_over_all});
+            {.per_axis = difference, .kernel = sum_over_all, .outputs = difference_outputs});
   table.add({"aten::mse_loss_backward", "aten::smooth_l1_loss_backward", "aten::huber_loss_backward",
              "aten::binary_cross_entropy_backward"},
-            {.per_axis = difference_backward, .kernel = sum_over_all});
+            {.per_axis = difference_backward, .kernel = sum_over_all, .outputs = elementwise_outputs});
 }
 
 }  // namespace titan::dtensor

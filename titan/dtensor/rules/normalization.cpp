@@ -1,8 +1,11 @@
 // Softmax, layer norm and RMS norm. The normalised dimensions are whole on each rank, except for softmax, whose kernels
 // here join maxima and sums over the ranks (the loss over a sharded vocabulary; Megatron-LM, arXiv 1909.08053,
 // section 3): two small all_reduces instead of the logits.
+#include <ATen/AccumulateType.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/amax.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/log.h>
@@ -95,6 +98,19 @@ std::vector<Strategy> norm(const Call& call) {
   return strategies;
 }
 
+std::vector<at::Tensor> result_and_statistics(const Call& call) {
+  const at::Tensor& input = call.operand("input").meta;
+  std::vector<int64_t> sizes = input.sizes().vec();
+  for (int64_t dim = num_outer_dims(call, call.operand("input")); dim < input.dim(); ++dim) sizes[dim] = 1;
+  // In the parameters' dtype on a CPU, in the one that sums are made in on a GPU.
+  const Operand* const weight = call.find("weight");
+  const at::ScalarType dtype = call.device.is_cuda() ? at::toAccumulateType(input.scalar_type(), /*is_cuda=*/true)
+                               : weight != nullptr   ? weight->meta.scalar_type()
+                                                     : input.scalar_type();
+  const at::TensorOptions statistics = input.options().dtype(dtype);
+  return {at::empty_like(input), at::empty(sizes, statistics), at::empty(sizes, statistics)};
+}
+
 // (grad_input, grad_weight[, grad_bias]): the parameters' gradients are sums over the outer dimensions.
 std::vector<Strategy> norm_backward(const Call& call) {
   std::vector<Strategy> strategies;
@@ -108,6 +124,18 @@ std::vector<Strategy> norm_backward(const Call& call) {
   return strategies;
 }
 
+std::vector<at::Tensor> norm_gradients(const Call& call) {
+  const at::Tensor& input = call.operand("input").meta;
+  const std::vector<bool> wanted = call.argument("output_mask").toBoolList().vec();
+  std::vector<at::Tensor> gradients;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    gradients.push_back(!wanted[i] ? at::Tensor()
+                        : i == 0   ? at::empty_like(input)
+                                   : call.operand("weight").meta.new_empty(call.integers("normalized_shape")));
+  }
+  return gradients;
+}
+
 }  // namespace
 
 void add_normalization_rules(RuleTable& table) {
@@ -115,8 +143,9 @@ void add_normalization_rules(RuleTable& table) {
   table.add({"aten::_softmax", "aten::_log_softmax"}, {.per_axis = softmax, .kernel = local_softmax});
   table.add({"aten::_softmax_backward_data", "aten::_log_softmax_backward_data"},
             {.per_axis = softmax, .kernel = local_softmax_backward});
-  table.add({"aten::native_layer_norm", "aten::_fused_rms_norm"}, {.per_axis = norm});
-  table.add({"aten::native_layer_norm_backward", "aten::_fused_rms_norm_backward"}, {.per_axis = norm_backward});
+  table.add({"aten::native_layer_norm"}, {.per_axis = norm, .outputs = result_and_statistics});
+  table.add({"aten::native_layer_norm_backward", "aten::_fused_rms_norm_backward"},
+            {.per_axis = norm_backward, .outputs = norm_gradients});
 }
 
 }  // namespace titan::dtensor

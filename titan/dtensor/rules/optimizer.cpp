@@ -1,12 +1,17 @@
 // Operators on lists of tensors: foreach and the fused optimizers. The i-th tensors of all lists belong together: the
 // others are placed as the first list's is. Each such slot may be on a mesh of its own, or plain.
+#include <ATen/TensorOperators.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "titan/dtensor/mesh_state.h"
 #include "titan/dtensor/rule.h"
@@ -94,24 +99,31 @@ Sharding norms(const Call& call) {
   return sharding;
 }
 
-// The slots that are sharded over the same groups share their all_reduces.
-LocalKernel local_norms(const Call& call, const Placed& placed) {
-  // In the order of first slots, which is the same on every rank.
-  std::vector<std::pair<Groups, std::vector<int64_t>>> slots_by_groups;
+// Which slots are sharded over the same groups, in the order of first slots, which is the same on every rank.
+using SlotsByGroups = std::vector<std::pair<Groups, std::vector<int64_t>>>;
+
+SlotsByGroups slots_by_groups(const Call& call, const Placed& placed) {
+  SlotsByGroups all;
   for (size_t i = 0; i < call.operands.size(); ++i) {
-    const Spec* const spec = placed.inputs[i];
-    if (spec == nullptr) continue;
-    std::vector<int64_t> dims;
-    for (int64_t dim = 0; dim < spec->dim(); ++dim) dims.push_back(dim);
-    const Groups groups = groups_along(*spec, dims);
-    if (groups.empty()) continue;
-    auto known = std::find_if(slots_by_groups.begin(), slots_by_groups.end(),
-                              [&](const auto& entry) { return entry.first == groups; });
-    if (known == slots_by_groups.end()) known = slots_by_groups.insert(known, {groups, {}});
+    Groups groups;
+    if (const Spec* const spec = placed.inputs[i]) {
+      std::vector<int64_t> dims(spec->sizes.size());
+      std::iota(dims.begin(), dims.end(), 0);
+      groups = groups_along(*spec, dims);
+    }
+    auto known = std::find_if(all.begin(), all.end(), [&](const auto& entry) { return entry.first == groups; });
+    if (known == all.end()) known = all.insert(known, {groups, {}});
     known->second.push_back(call.operands[i].index);
   }
+  return all;
+}
+
+// Slots with the same groups share their all_reduces.
+LocalKernel local_norms(const Call& call, const Placed& placed) {
+  SlotsByGroups sharded = slots_by_groups(call, placed);
+  std::erase_if(sharded, [](const auto& entry) { return entry.first.empty(); });
   const double order = call.argument("ord").toScalar().toDouble();
-  TORCH_CHECK_NOT_IMPLEMENTED(order > 0 || slots_by_groups.empty(), "DTensor: ", call.text(),
+  TORCH_CHECK_NOT_IMPLEMENTED(order > 0 || sharded.empty(), "DTensor: ", call.text(),
                               ": expected an order above 0, got ", order);
   return [=](const c10::OperatorHandle&, Stack& stack) {
     std::vector<at::Tensor> locals = stack.end()[-3].toTensorVector();
@@ -122,7 +134,7 @@ LocalKernel local_norms(const Call& call, const Placed& placed) {
       if (local.numel() == 0) local = at::zeros({1}, local.options());
     }
     std::vector<at::Tensor> results = at::_foreach_norm(locals, order, dtype);
-    for (const auto& [groups, slots] : slots_by_groups) {
+    for (const auto& [groups, slots] : sharded) {
       std::map<at::ScalarType, std::vector<int64_t>> by_dtype;
       for (const int64_t slot : slots) by_dtype[results[slot].scalar_type()].push_back(slot);
       for (const auto& [type, same] : by_dtype) {
@@ -135,6 +147,67 @@ LocalKernel local_norms(const Call& call, const Placed& placed) {
       }
     }
     stack.emplace_back(std::move(results));
+  };
+}
+
+// titan::sum_of_squares(tensors): one number, on every rank.
+Sharding sum_of_squares(const Call& call) {
+  Sharding sharding = norms(call);
+  sharding.outputs = {Placements(call.mesh->sizes.size())};
+  sharding.output_meshes.clear();
+  return sharding;
+}
+
+std::vector<at::Tensor> number(const Call& call) {
+  return {call.operands.front().meta.new_empty({}, at::TensorOptions().dtype(at::kDouble))};
+}
+
+LocalKernel local_sum_of_squares(const Call& call, const Placed& placed) {
+  return [slots = slots_by_groups(call, placed)](const c10::OperatorHandle& op, Stack& stack) {
+    const std::vector<at::Tensor> locals = stack.back().toTensorVector();
+    stack.pop_back();
+    at::Tensor sum;
+    for (const auto& [groups, its_slots] : slots) {
+      std::vector<at::Tensor> some;
+      for (const int64_t slot : its_slots) some.push_back(locals[slot]);
+      Stack arguments{some};
+      op.callBoxed(arguments);
+      const at::Tensor term = all_reduced(arguments.front().toTensor(), ReduceOp::kSum, groups);
+      sum = sum.defined() ? sum + term : term;
+    }
+    stack.emplace_back(std::move(sum));
+  };
+}
+
+// --- fused optimizers ---
+
+// Their kernels walk through the memory of a slot's tensors side by side, so all must have the strides of the first.
+// Global strides say nothing of that: local parts come from other operators than those of a single device.
+LocalKernel with_equal_strides(const Call& call, const Placed&) {
+  const size_t num_arguments = call.schema.arguments().size();
+  std::vector<size_t> lists;
+  for (size_t i = 0; i < num_arguments; ++i) {
+    if (call.arguments[i].isTensorList() && call.schema.arguments()[i].name() != "state_steps") lists.push_back(i);
+  }
+  return [=](const c10::OperatorHandle& op, Stack& stack) {
+    c10::IValue* const arguments = &*(stack.end() - static_cast<int64_t>(num_arguments));
+    const std::vector<at::Tensor> parameters = arguments[lists.front()].toTensorVector();
+    std::vector<std::pair<at::Tensor, at::Tensor>> copies;  // of what
+    for (const size_t list : lists) {
+      std::vector<at::Tensor> tensors = arguments[list].toTensorVector();
+      for (size_t i = 0; i < tensors.size(); ++i) {
+        const at::Tensor& parameter = parameters[i];
+        const bool dense = parameter.is_non_overlapping_and_dense();
+        if (dense ? tensors[i].strides() == parameter.strides() : tensors[i].is_contiguous()) continue;
+        const at::Tensor copy = dense ? at::empty_strided(parameter.sizes(), parameter.strides(), tensors[i].options())
+                                      : at::empty(parameter.sizes(), tensors[i].options());
+        copies.emplace_back(copy.copy_(tensors[i]), tensors[i]);
+        tensors[i] = copy;
+      }
+      arguments[list] = std::move(tensors);
+    }
+    op.callBoxed(stack);
+    for (const auto& [copy, original] : copies) original.copy_(copy);
   };
 }
 
@@ -205,11 +278,17 @@ void add_optimizer_rules(RuleTable& table) {
               {.whole_mesh = elementwise_slots, .several_meshes = true});
   table.add({"aten::_foreach_norm.Scalar"},
             {.whole_mesh = norms, .kernel = local_norms, .numbers_matter = true, .several_meshes = true});
+  table.add({"titan::sum_of_squares"},
+            {.whole_mesh = sum_of_squares, .kernel = local_sum_of_squares, .outputs = number, .several_meshes = true});
   // Gradients are written only to be unscaled, which nobody reads.
   table.add(
       {"aten::_fused_adam_", "aten::_fused_adam_.tensor_lr", "aten::_fused_adamw_", "aten::_fused_adamw_.tensor_lr",
        "aten::_fused_sgd_", "aten::_fused_sgd_.tensor_lr", "aten::_fused_adagrad_"},
-      {.whole_mesh = elementwise_slots, .outputs = nothing, .scratch = "grads", .several_meshes = true});
+      {.whole_mesh = elementwise_slots,
+       .kernel = with_equal_strides,
+       .outputs = nothing,
+       .scratch = "grads",
+       .several_meshes = true});
 }
 
 }  // namespace titan::dtensor

@@ -35,6 +35,15 @@ std::vector<Strategy> linear_in_self(const Call& call) {
   return strategies;
 }
 
+// Writing zeros is linear too.
+std::vector<Strategy> masked_fill(const Call& call) {
+  std::vector<Strategy> strategies = elementwise(call);
+  if (!call.argument("value").isScalar() || call.argument("value").toScalar().toComplexDouble() != 0.0)
+    return strategies;
+  for (const Placement& term : sums(call)) strategies.push_back(call.strategy({{"self", term}}, {term}));
+  return strategies;
+}
+
 // where(condition, self, other): linear in the last two.
 std::vector<Strategy> linear_but_condition(const Call& call) {
   std::vector<Strategy> strategies = elementwise(call);
@@ -48,12 +57,20 @@ std::vector<Strategy> linear_but_condition(const Call& call) {
 
 void add_pointwise_rules(RuleTable& table) {
   table.begin_family("pointwise");
-  table.add_with_variants({"aten::add.Tensor", "aten::sub.Tensor", "aten::rsub.Tensor", "aten::neg", "aten::positive",
-                           "aten::lerp.Scalar", "aten::real", "aten::imag"},
-                          {.per_axis = linear});
+  table.add_with_variants(
+      {
+          "aten::add.Tensor",
+          "aten::sub.Tensor",
+          "aten::neg",
+          "aten::lerp.Scalar",
+      },
+      {.per_axis = linear});
+  table.add({"aten::rsub.Tensor"}, {.per_axis = linear, .outputs = elementwise_outputs});
   table.add_with_variants({"aten::mul.Tensor", "aten::mul.Scalar"}, {.per_axis = multilinear});
   table.add_with_variants({"aten::div.Tensor", "aten::div.Scalar"}, {.per_axis = linear_in_self});
-  table.add_with_variants({"aten::where.self"}, {.per_axis = linear_but_condition});
+  table.add_with_variants({"aten::masked_fill.Scalar"},
+                          {.per_axis = masked_fill, .outputs = elementwise_outputs, .numbers_matter = true});
+  table.add_with_variants({"aten::where.self"}, {.per_axis = linear_but_condition, .outputs = elementwise_outputs});
   table.add_with_variants({"aten::abs",
                            "aten::acos",
                            "aten::acosh",
@@ -147,7 +164,7 @@ void add_pointwise_rules(RuleTable& table) {
                            "aten::logit_backward",
                            "aten::lt.Scalar",
                            "aten::lt.Tensor",
-                           "aten::masked_fill.Scalar",
+
                            "aten::masked_fill.Tensor",
                            "aten::maximum",
                            "aten::minimum",
@@ -195,9 +212,9 @@ void add_pointwise_rules(RuleTable& table) {
                            "aten::trunc",
                            "aten::where.Scalar",
                            "aten::where.ScalarOther",
-                           "aten::where.ScalarSelf",
+
                            "aten::xlogy.Tensor"},
-                          {.per_axis = elementwise});
+                          {.per_axis = elementwise, .outputs = elementwise_outputs});
 }
 
 }  // namespace titan::dtensor

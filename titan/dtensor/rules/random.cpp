@@ -214,6 +214,11 @@ LocalKernel local_dropout(const Call&, const Placed& placed) {
   };
 }
 
+std::vector<at::Tensor> result_and_mask(const Call& call) {
+  const at::Tensor& input = call.operand("input").meta;
+  return {at::empty_like(input), at::empty_like(input, input.options().dtype(at::kBool))};
+}
+
 std::vector<Strategy> dropout_backward(const Call& call) {
   std::vector<Strategy> strategies = elementwise(call);
   for (const Placement& term : sums(call)) strategies.push_back(call.strategy({{"grad_output", term}}, {term}));
@@ -236,8 +241,8 @@ void add_random_rules(RuleTable& table) {
   table.add({"aten::randint_like", "aten::random_.to"}, {.per_axis = elementwise, .kernel = local_draw<draw_below>});
   table.add({"aten::randint_like.low_dtype", "aten::random_.from"},
             {.per_axis = elementwise, .kernel = local_draw<draw_between>});
-  table.add({"aten::native_dropout"}, {.per_axis = dropout, .kernel = local_dropout});
-  table.add({"aten::native_dropout_backward"}, {.per_axis = dropout_backward});
+  table.add({"aten::native_dropout"}, {.per_axis = dropout, .kernel = local_dropout, .outputs = result_and_mask});
+  table.add({"aten::native_dropout_backward"}, {.per_axis = dropout_backward, .outputs = elementwise_outputs});
 }
 
 }  // namespace titan::dtensor

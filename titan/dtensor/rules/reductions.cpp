@@ -1,6 +1,7 @@
 // Operators that make one number of many along some dimensions. Sums and extrema over a sharded dimension leave a term
 // on each rank; what is neither needs the dimension whole.
 #include <ATen/Dispatch.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/sum.h>
@@ -52,6 +53,21 @@ std::vector<Strategy> reduction(const Call& call, std::optional<Placement> terms
     strategies.push_back(std::move(strategy));
   }
   return strategies;
+}
+
+// For those that do not run on the meta device.
+std::vector<at::Tensor> reduction_outputs(const Call& call) {
+  const std::vector<bool> reduced = reduced_dims(call);
+  const bool keeps = call.has_argument("keepdim") && call.boolean("keepdim");
+  std::vector<int64_t> sizes;
+  for (size_t dim = 0; dim < reduced.size(); ++dim) {
+    if (!reduced[dim] || keeps) sizes.push_back(reduced[dim] ? 1 : call.operands.front().sizes()[dim]);
+  }
+  std::vector<at::Tensor> outputs;
+  for (const at::ScalarType dtype : result_dtypes(call)) {
+    outputs.push_back(at::empty(sizes, call.operands.front().meta.options().dtype(dtype)));
+  }
+  return outputs;
 }
 
 std::vector<Strategy> with_terms_of(const Call& call, std::vector<Strategy> strategies,
@@ -216,26 +232,27 @@ std::vector<Strategy> linear_along(const Call& call) {
 
 void add_reduction_rules(RuleTable& table) {
   table.begin_family("reductions");
-  table.add({"aten::sum", "aten::sum.dim_IntList", "aten::sum.IntList_out", "aten::nansum"}, {.per_axis = sum});
+  table.add({"aten::sum", "aten::sum.dim_IntList", "aten::sum.IntList_out"}, {.per_axis = sum});
+  table.add({"aten::nansum"}, {.per_axis = sum, .outputs = reduction_outputs});
   table.add({"aten::mean", "aten::mean.dim", "aten::mean.out"}, {.per_axis = sum, .kernel = local_mean});
-  table.add({"aten::amax", "aten::max"}, {.per_axis = largest, .kernel = local_max});
-  table.add({"aten::amin", "aten::min"}, {.per_axis = smallest, .kernel = local_min});
+  table.add({"aten::amax", "aten::max"}, {.per_axis = largest, .kernel = local_max, .outputs = reduction_outputs});
+  table.add({"aten::amin", "aten::min"}, {.per_axis = smallest, .kernel = local_min, .outputs = reduction_outputs});
   table.add({"aten::any", "aten::any.dim", "aten::any.dims"}, {.per_axis = any});
   table.add({"aten::all", "aten::all.dim", "aten::all.dims"}, {.per_axis = all});
   table.add({"aten::count_nonzero", "aten::count_nonzero.dim_IntList"},
-            {.per_axis = [](const Call& call) { return reduction(call, partial()); }});
+            {.per_axis = [](const Call& call) { return reduction(call, partial()); }, .outputs = reduction_outputs});
   table.add({"aten::linalg_vector_norm"}, {.per_axis = norm, .kernel = local_norm, .numbers_matter = true});
-  table.add({"aten::prod", "aten::prod.dim_int", "aten::var.correction", "aten::var_mean.correction",
-             "aten::std.correction", "aten::std_mean.correction", "aten::argmax", "aten::argmin", "aten::max.dim",
-             "aten::min.dim", "aten::kthvalue", "aten::median.dim", "aten::nanmedian.dim", "aten::mode",
-             "aten::logsumexp", "aten::norm.ScalarOpt_dim", "aten::median", "aten::nanmedian"},
-            {.per_axis = whole});
-  table.add({"aten::topk", "aten::sort", "aten::sort.stable", "aten::cummax", "aten::cummin", "aten::logcumsumexp",
-             "aten::_logcumsumexp"},
-            {.per_axis = along});
+  table.add(
+      {"aten::prod", "aten::prod.dim_int", "aten::var.correction", "aten::var_mean.correction", "aten::std.correction",
+       "aten::std_mean.correction", "aten::argmax", "aten::argmin", "aten::max.dim", "aten::min.dim",
+       "aten::median.dim", "aten::nanmedian.dim", "aten::mode", "aten::logsumexp", "aten::median", "aten::nanmedian"},
+      {.per_axis = whole, .outputs = reduction_outputs});
+  table.add({"aten::kthvalue"}, {.per_axis = whole});
+  table.add({"aten::topk", "aten::sort", "aten::sort.stable", "aten::cummax", "aten::cummin"}, {.per_axis = along});
+  table.add({"aten::logcumsumexp", "aten::_logcumsumexp"}, {.per_axis = along, .outputs = elementwise_outputs});
   table.add_with_variants({"aten::cumprod"}, {.per_axis = along});
   table.add_with_variants({"aten::cumsum"}, {.per_axis = linear_along});
-  table.add({"aten::flip", "aten::roll"}, {.per_axis = linear_along});
+  table.add({"aten::flip", "aten::roll"}, {.per_axis = linear_along, .outputs = elementwise_outputs});
 }
 
 }  // namespace titan::dtensor
