@@ -142,6 +142,15 @@ bool is_positive_integer(std::string_view text) {
   return error == std::errc() && end == text.data() + text.size() && value >= 1;
 }
 
+// FSDP is what brings parameters to the device that computes.
+void check_offload(const JobConfig& config, int64_t world_size, Problems& problems) {
+  const int64_t replicas = std::max<int64_t>(config.parallelism.data_parallel_replicate_degree, 1);
+  if (!config.training.enable_cpu_offload || data_parallel_degree(config, world_size) > replicas) return;
+  problems.add(
+      "training.enable_cpu_offload: needs parameters that are sharded, got parallelism.data_parallel_shard_degree 1; "
+      "shard over 2 ranks or more, or leave it off");
+}
+
 void check_activation_checkpoint(const ActivationCheckpoint& ac, Problems& problems) {
   if (ac.mode == "selective" && ac.selective_ac_option != "op" && !is_positive_integer(ac.selective_ac_option)) {
     problems.add(fmt::format("activation_checkpoint.selective_ac_option: must be op or a positive integer, got \"{}\"",
@@ -223,6 +232,7 @@ void check(const JobConfig& config, int64_t world_size, Problems& problems, std:
   check_ranges(config, problems);
   check_degrees(config.parallelism, world_size, problems);
   check_batches(config, world_size, problems);
+  check_offload(config, world_size, problems);
   check_activation_checkpoint(config.activation_checkpoint, problems);
   check_checkpoint(config.checkpoint, problems, notes);
   check_data_loader(config.training.dataloader, "training", problems);

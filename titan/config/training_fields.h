@@ -157,7 +157,7 @@ void visit_fields(Training& s, Visitor&& field) {
         above(0) | or_infinite());
   field("steps", s.steps, "Number of optimizer steps.", within(1, kMaxInt));
   field("enable_cpu_offload", s.enable_cpu_offload,
-        "Keep parameters, gradients and optimizer states in host memory between uses.", not_yet());
+        "Keep sharded parameters, gradients and optimizer states in host memory, and update them there.");
   field("dtype", s.dtype, "What parameters, gradients and optimizer states are kept in.",
         one_of({"float32", "bfloat16"}));
   field("mixed_precision_param", s.mixed_precision_param, "What forward and backward compute in.",

@@ -4,9 +4,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <c10/core/Device.h>
 
 #include "titan/checkpoint/train_state.h"
 #include "titan/models/language_model.h"
@@ -28,6 +31,8 @@ struct Parallelized {
   std::function<void(bool last)> before_microbatch = [](bool) {};
   // After the last micro-batch's backward, before anyone looks at gradients. Collective.
   std::function<void()> after_backward = [] {};
+  // Where parameters, gradients and optimizer states are kept if not on the device that computes (CPU offload).
+  std::optional<at::Device> parameter_device;
 };
 
 struct ModelSpec {
@@ -41,8 +46,9 @@ struct ModelSpec {
   // The whole model on the meta device.
   std::shared_ptr<LanguageModel> (*build)(const config::JobConfig&);
   // Applies what the job asks for, in the one order that works; says each thing it applied in one log line. The model
-  // must outlive what it returns. Every rank calls it.
-  Parallelized (*parallelize)(LanguageModel&, const config::JobConfig&, const distributed::DeviceMesh&);
+  // must outlive what it returns; it will compute on `device`. Every rank calls it.
+  Parallelized (*parallelize)(LanguageModel&, const config::JobConfig&, const distributed::DeviceMesh&,
+                              at::Device device);
   // Names and layouts of the family's Hugging Face checkpoints, for this job's sizes.
   checkpoint::ForeignFormat (*hugging_face)(const config::JobConfig&);
 };

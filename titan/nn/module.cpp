@@ -119,7 +119,7 @@ std::vector<Buffer*> Module::buffers() const {
   return found;
 }
 
-void Module::to_empty(at::Device device) {
+void Module::to_empty(at::Device device, std::optional<at::Device> parameter_device) {
   std::unordered_map<const at::TensorImpl*, at::Tensor> replacements;
   std::vector<at::Tensor> keep_alive;  // a freed impl's address could come back for another tensor
   for (Parameter* parameter : parameters(/*with_tied=*/true)) {
@@ -127,7 +127,8 @@ void Module::to_empty(at::Device device) {
     at::Tensor& replacement = replacements[parameter->get().unsafeGetTensorImpl()];
     if (!replacement.defined()) {
       at::NoGradGuard no_grad;
-      replacement = at::empty_like(parameter->get(), parameter->get().options().device(device));
+      replacement =
+          at::empty_like(parameter->get(), parameter->get().options().device(parameter_device.value_or(device)));
       replacement.set_requires_grad(parameter->get().requires_grad());
     }
     parameter->set(replacement);

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -137,9 +138,10 @@ class Module {
   // This module and its descendants, parents before children.
   std::vector<Module*> modules();
 
-  // Replaces every parameter and buffer by an uninitialised one of the same shape and dtype on `device`. Tied slots
-  // stay tied. What they hold afterwards is for init_weights or a checkpoint to say.
-  void to_empty(at::Device device);
+  // Replaces every parameter and buffer by an uninitialised one of the same shape and dtype on `device`; parameters on
+  // `parameter_device`, if that is given. Tied slots stay tied. What they hold afterwards is for init_weights or a
+  // checkpoint to say.
+  void to_empty(at::Device device, std::optional<at::Device> parameter_device = std::nullopt);
 
  private:
   friend class TensorSlot;

@@ -100,8 +100,8 @@ void Trainer::build_model(const models::ModelSpec& spec) {
                 metrics::group_thousands(static_cast<double>(num_parameters), 0));
   const double flops_per_token = model_->flops_per_token(job_.training.seq_len);
 
-  parallelized_ = spec.parallelize(*model_, job_, mesh_);
-  model_->to_empty(device_);
+  parallelized_ = spec.parallelize(*model_, job_, mesh_, device_);
+  model_->to_empty(device_, parallelized_.parameter_device);
   model_->init_weights(nn::Initializer(seed_of(job_)));
 
   metrics_ = std::make_unique<metrics::MetricsLogger>(
@@ -297,7 +297,7 @@ Trainer::StepUnderWay Trainer::enqueue_step(StepObserver* observer) {
       metrics_->should_log(step_)
           ? distributed::all_reduce(local_loss * local_scale, ReduceOp::kMax, *loss_group).wait()
           : loss;
-  const at::Tensor results = at::stack({loss, max_loss, norm});
+  const at::Tensor results = at::stack({loss, max_loss, norm.to(device_)});
   StepUnderWay under_way{.step = step_,
                          .lr = lr,
                          .num_tokens = num_tokens,
@@ -306,7 +306,8 @@ Trainer::StepUnderWay Trainer::enqueue_step(StepObserver* observer) {
 
   // 4. Clip and update, unless something is not finite: known here on a CPU, on a GPU only there.
   at::Tensor skip;
-  if (device_.is_cpu() || !optimizer_->skips_on_device()) {
+  const bool is_updated_there = !device_.is_cpu() && !parallelized_.parameter_device.has_value();
+  if (!is_updated_there || !optimizer_->skips_on_device()) {
     settle(under_way);  // throws
   } else {
     skip = any_nonfinite(results);

@@ -225,7 +225,7 @@ INSTANTIATE_TEST_SUITE_P(
                 {"--parallelism.tensor_parallel_degree=2"},
                 {"on 1 ranks; use 2 ranks", "parallelism.tensor_parallel_degree: 2 is not available yet",
                  "parallelism.tensor_parallel_degree: must divide num_kv_heads (1), got 2; use 1"}},
-        Mistake{"NotAvailableYet", {"--training.enable_cpu_offload"}, {"training.enable_cpu_offload"}},
+        Mistake{"NotAvailableYet", {"--profiling.enable_profiling"}, {"profiling.enable_profiling"}},
         Mistake{"SeveralAtOnce",
                 {"--optimizer.lr=-1", "--training.steps=ten", "--model.flavor=9B", "--training.dataset_path=/nowhere"},
                 {"optimizer.lr", "training.steps", "model.flavor", "training.dataset_path"}}),

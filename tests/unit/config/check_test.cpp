@@ -39,6 +39,16 @@ TEST(Check, DegreesMustMultiplyToTheWorldSize) {
       "on 16 ranks; use 8 ranks, or parallelism.data_parallel_shard_degree -1 for all that are left\n");
 }
 
+TEST(Check, OffloadNeedsShards) {
+  JobConfig config;
+  config.training.enable_cpu_offload = true;
+  EXPECT_EQ(problems_of(config, 2), "");
+  config.parallelism.data_parallel_replicate_degree = 2;
+  EXPECT_EQ(problems_of(config, 2),
+            "training.enable_cpu_offload: needs parameters that are sharded, got "
+            "parallelism.data_parallel_shard_degree 1; shard over 2 ranks or more, or leave it off\n");
+}
+
 TEST(Check, DegreesOutOfRangeDoNotOverflow) {
   JobConfig config;
   Parallelism& p = config.parallelism;

@@ -50,7 +50,8 @@ std::vector<parallel::FsdpUnit> fsdp_units_of(Transformer& model, const std::str
   return units;
 }
 
-Parallelized parallelize(Transformer& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh) {
+Parallelized parallelize(Transformer& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
+                         at::Device device) {
   Parallelized parallelized;
   const at::ScalarType param_dtype = nn::dtype_from(job.training.mixed_precision_param);
   if (mesh.size("dp_shard") > 1) {
@@ -59,7 +60,12 @@ Parallelized parallelize(Transformer& model, const config::JobConfig& job, const
         fsdp_units_of(model, job.parallelism.fsdp_reshard_after_forward),
         hybrid ? mesh.slice({"dp_replicate", "dp_shard"}) : mesh.slice("dp_shard"),
         parallel::FsdpOptions{.param_dtype = param_dtype,
-                              .reduce_dtype = nn::dtype_from(job.training.mixed_precision_reduce)});
+                              .reduce_dtype = nn::dtype_from(job.training.mixed_precision_reduce),
+                              .compute_device = device});
+    if (job.training.enable_cpu_offload) {
+      parallelized.parameter_device = at::kCPU;
+      if (device.is_cpu()) logging::warning("training.enable_cpu_offload: has no effect on a CPU");
+    }
     parallelized.before_microbatch = [fsdp](bool last) { fsdp->before_microbatch(last); };
     parallelized.after_backward = [fsdp] { fsdp->finish(); };
     logging::info("Applied {} to the model: {} shards{}, {} compute copies of {} parameters", hybrid ? "HSDP" : "FSDP",

@@ -8,6 +8,7 @@ namespace titan::models::llama3 {
 
 class Transformer;
 
-Parallelized parallelize(Transformer& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh);
+Parallelized parallelize(Transformer& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
+                         at::Device device);
 
 }  // namespace titan::models::llama3

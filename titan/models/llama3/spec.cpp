@@ -48,8 +48,9 @@ std::shared_ptr<LanguageModel> build(const config::JobConfig& job) {
   return std::make_shared<Transformer>(config_for(job), job.training.seq_len, nn::dtype_from(job.training.dtype));
 }
 
-Parallelized parallelize_job(LanguageModel& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh) {
-  return parallelize(dynamic_cast<Transformer&>(model), job, mesh);
+Parallelized parallelize_job(LanguageModel& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
+                             at::Device device) {
+  return parallelize(dynamic_cast<Transformer&>(model), job, mesh, device);
 }
 
 checkpoint::ForeignFormat hugging_face(const config::JobConfig& job) { return hugging_face_format(config_for(job)); }

@@ -67,18 +67,23 @@ FsdpGroup::FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, c
       layout_(sizes_of(params_), mesh.size(mesh.num_axes() - 1)),
       param_dtype_(options.param_dtype.value_or(common_dtype(params_))),
       reduce_dtype_(options.reduce_dtype.value_or(param_dtype_)),
+      compute_device_(options.compute_device),
       pool_(std::move(pool)) {
   common_dtype(params_);
 }
 
 FsdpGroup::~FsdpGroup() = default;
 
+at::TensorOptions FsdpGroup::buffer_options(at::ScalarType dtype) const {
+  return at::device(compute_device_.value_or(params_.front().shard().device())).dtype(dtype);
+}
+
 // --- parameters ---
 
 void FsdpGroup::unshard() {
   TORCH_INTERNAL_ASSERT(state_ == State::kSharded, params_.front().fqn(), ": unshard of what is not sharded");
   const at::NoGradGuard no_grad;
-  const auto options = params_.front().shard().options().dtype(param_dtype_);
+  const auto options = buffer_options(param_dtype_);
   std::vector<at::Tensor> shards;
   for (const FsdpParam& param : params_) shards.push_back(param.shard());
   shard_buffer_ = pool_->take(layout_.shard_numel(), options);
@@ -147,7 +152,7 @@ void FsdpGroup::accumulate_gradients() {
 void FsdpGroup::reduce_gradients() {
   TORCH_INTERNAL_ASSERT(!is_reducing(), params_.front().fqn(), ": a reduction is under way");
   const at::NoGradGuard no_grad;
-  const auto options = params_.front().shard().options().dtype(reduce_dtype_);
+  const auto options = buffer_options(reduce_dtype_);
   to_reduce_ = pool_->take(layout_.num_shards() * layout_.shard_numel(), options);
   reduced_ = pool_->take(layout_.shard_numel(), options);
   layout_.copy_gradients_in(to_reduce_, take_gradients());

@@ -41,6 +41,8 @@ class BufferPool {
 struct FsdpGroupOptions {
   std::optional<at::ScalarType> param_dtype;   // that the modules compute in; none: the parameters' own
   std::optional<at::ScalarType> reduce_dtype;  // that gradients are summed in; none: param_dtype
+  // That computes and communicates, if it is not the one that shards are kept on (CPU offload).
+  std::optional<at::Device> compute_device;
 };
 
 class FsdpGroup {
@@ -73,6 +75,7 @@ class FsdpGroup {
   bool is_reducing() const { return reduction_.has_value(); }
 
  private:
+  at::TensorOptions buffer_options(at::ScalarType dtype) const;
   void make_whole_parameters();
   std::vector<at::Tensor> take_gradients();
 
@@ -80,6 +83,7 @@ class FsdpGroup {
   dtensor::Mesh mesh_;
   FlatLayout layout_;
   at::ScalarType param_dtype_, reduce_dtype_;
+  std::optional<at::Device> compute_device_;
   std::shared_ptr<BufferPool> pool_;
   State state_ = State::kSharded;
 

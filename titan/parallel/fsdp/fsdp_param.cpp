@@ -46,7 +46,7 @@ void FsdpParam::add_shard_gradient(const at::Tensor& gradient) {
     dtensor::local_of(old).add_(gradient);
     return;
   }
-  parameter.mutable_grad() = dtensor::from_local(gradient.to(parameter.scalar_type()), dtensor::mesh_of(parameter),
+  parameter.mutable_grad() = dtensor::from_local(gradient.to(shard().options()), dtensor::mesh_of(parameter),
                                                  dtensor::placements_of(parameter), sizes_);
 }
 

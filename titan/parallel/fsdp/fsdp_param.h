@@ -32,7 +32,7 @@ class FsdpParam {
 
   // Takes the gradient off the whole tensor; undefined if there is none.
   at::Tensor take_whole_gradient();
-  // Adds `gradient`, of shard()'s shape and in any dtype, to the DTensor's gradient.
+  // Adds `gradient`, of shard()'s shape, in any dtype and on any device, to the DTensor's gradient.
   void add_shard_gradient(const at::Tensor& gradient);
 
  private:

@@ -31,6 +31,8 @@ struct FsdpUnit {
 struct FsdpOptions {
   std::optional<at::ScalarType> param_dtype;   // that modules compute in; none: the parameters' own
   std::optional<at::ScalarType> reduce_dtype;  // that gradients are summed in; none: param_dtype
+  // That computes, if it is not the one that parameters, gradients and states are kept on (CPU offload).
+  std::optional<at::Device> compute_device;
 };
 
 class FullyShard {
