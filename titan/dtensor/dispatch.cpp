@@ -169,7 +169,7 @@ class Execution {
         if (element.is_dtensor) list.set(element.index, local_of_input(list.get(element.index).toTensor(), element));
       }
       --i;
-      value = std::move(list);
+      value = list;
     }
   }
 

@@ -136,7 +136,7 @@ at::Tensor distribute_tensor(const at::Tensor& tensor, const Mesh& mesh, const P
     distributed::broadcast_(whole, 0, mesh.group()).wait();
   }
   const at::Tensor replicated = from_local(whole, mesh, Placements(placements.size()));
-  const at::Tensor result = redistribute(replicated, placements);
+  at::Tensor result = redistribute(replicated, placements);
   if (!local_of(result).is_alias_of(tensor)) return result;
   const DTensorImpl& impl = impl_of(result);
   return make_dtensor(impl.mesh(), &impl.spec(), impl.local().clone(at::MemoryFormat::Contiguous));

@@ -56,7 +56,7 @@ class CallReader {
     } else if (value.isList()) {
       c10::List<c10::IValue> list = value.toList().copy();
       for (size_t i = 0; i < list.size(); ++i) {
-        const c10::IValue element = list.get(i);
+        const c10::IValue& element = list.get(i);
         if (element.isTensor() && element.toTensor().defined()) {
           list.set(i, read_tensor(element.toTensor(), argument, static_cast<int64_t>(i)));
         }

@@ -2,6 +2,7 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 
 #include "titan/dtensor/rules/families.h"
 
@@ -20,15 +21,14 @@ void RuleTable::add_with_variants(std::initializer_list<std::string_view> operat
     const size_t dot = op.find('.');
     const std::string name(op.substr(0, dot)), overload(dot == op.npos ? "" : op.substr(dot + 1));
     add({op}, rule);
-    const auto exists = [&](const std::string& variant, const std::string& its_overload) {
-      return dispatcher.findSchema({variant, its_overload}).has_value();
+    const auto add_if_there = [&](const std::string& variant, const std::string& its_overload) {
+      if (!dispatcher.findSchema({variant, its_overload}).has_value()) return false;
+      add({its_overload.empty() ? variant : fmt::format("{}.{}", variant, its_overload)}, rule);
+      return true;
     };
-    if (exists(name + "_", overload)) add({overload.empty() ? name + "_" : name + "_." + overload}, rule);
-    if (!overload.empty() && exists(name, overload + "_out")) {
-      add({name + "." + overload + "_out"}, rule);
-    } else if ((overload.empty() || overload == "Tensor") && exists(name, "out")) {
-      add({name + ".out"}, rule);
-    }
+    add_if_there(fmt::format("{}_", name), overload);
+    const bool has_own_out = !overload.empty() && add_if_there(name, fmt::format("{}_out", overload));
+    if (!has_own_out && (overload.empty() || overload == "Tensor")) add_if_there(name, "out");
   }
 }
 

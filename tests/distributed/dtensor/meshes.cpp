@@ -14,7 +14,7 @@ void on_mesh(const std::vector<int64_t>& sizes, const std::function<void(const d
   }
   run_ranks(num_ranks, "shm",
             [&](const std::shared_ptr<distributed::World>& world) { body(distributed::DeviceMesh(world, axes)); },
-            {.make_backend = counted(distributed::backend_factory("shm"))});
+            {.limit = std::chrono::minutes(10), .make_backend = counted(distributed::backend_factory("shm"))});
 }
 
 void on_meshes(const std::function<void(const dtensor::Mesh&)>& body) {

@@ -17,9 +17,12 @@
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
+#include <mutex>
+
 #include "tests/distributed/dtensor/meshes.h"
 #include "tests/distributed/dtensor/operator_check.h"
 #include "tests/support/tensors.h"
+#include "titan/optim/grad_norm.h"
 
 namespace titan::test {
 namespace {
@@ -99,6 +102,27 @@ TEST(DTensorOptimizer, FusedAdamWBringsGradientsToTheParameters) {
       expect_same(x.placed, x.plain, 1e-5);
       expect_same(placed_means, means, 1e-5);
       expect_same(placed_squares, squares, 1e-5);
+    }
+  });
+}
+
+// A term's norm says nothing of the sum's.
+TEST(DTensorOptimizer, TheGlobalNormAndClippingAreRightAtEveryPlacement) {
+  on_meshes([](const dtensor::Mesh& mesh) {
+    const Tensors whole{random({5, 4}, 1), random({1, 3}, 2), random({7}, 3)};
+    const double expected = optim::global_norm(whole).item<double>();
+    for (const dtensor::Placement& first : placements_on_axis(whole[0], /*with_partial=*/true)) {
+      for (const dtensor::Placement& second : placements_on_axis(whole[1], /*with_partial=*/true)) {
+        const auto n = static_cast<size_t>(mesh.num_axes());
+        Placements mixed(n, first);
+        mixed.back() = second;
+        const Tensors gradients{place(whole[0], mesh, mixed), place(whole[1], mesh, Placements(n, second)),
+                                whole[2].clone()};
+        const at::Tensor norm = optim::global_norm(gradients);
+        ASSERT_NEAR(norm.item<double>(), expected, 1e-5 * expected) << mixed;
+        optim::clip_by_norm(gradients, norm, 0.5);
+        EXPECT_NEAR(optim::global_norm(gradients).item<double>(), 0.5, 1e-5) << mixed;
+      }
     }
   });
 }
