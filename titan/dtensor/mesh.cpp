@@ -28,7 +28,7 @@ std::shared_ptr<MeshState> state_of(const distributed::DeviceMesh& mesh) {
     const std::scoped_lock lock(mutex);
     std::erase_if(known, [](const auto& state) { return state.expired(); });
     for (const auto& weak : known) {
-      const std::shared_ptr<MeshState> state = weak.lock();
+      std::shared_ptr<MeshState> state = weak.lock();
       if (state != nullptr && is_of(*state, mesh, axes)) return state;
     }
   }

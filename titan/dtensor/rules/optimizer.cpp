@@ -7,6 +7,7 @@
 #include <ATen/ops/empty_strided.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -215,12 +216,11 @@ LocalKernel with_equal_strides(const Call& call, const Placed&) {
 void add_foreach(RuleTable& table, std::initializer_list<std::string_view> operators, Rule rule) {
   for (const std::string_view op : operators) {
     const size_t dot = op.find('.');
-    const std::string name = "aten::_foreach_" + std::string(op.substr(0, dot));
-    const std::string overload(dot == op.npos ? "" : op.substr(dot));
+    const std::string_view name = op.substr(0, dot), overload = dot == op.npos ? "" : op.substr(dot);
     rule.outputs = nullptr;
-    table.add({name + overload}, rule);
+    table.add({fmt::format("aten::_foreach_{}{}", name, overload)}, rule);
     rule.outputs = nothing;  // what is in place returns nothing
-    table.add({name + "_" + overload}, rule);
+    table.add({fmt::format("aten::_foreach_{}_{}", name, overload)}, rule);
   }
 }
 
