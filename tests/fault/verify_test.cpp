@@ -41,6 +41,26 @@ TEST(Verify, ShardedLayoutsHold) {
   EXPECT_EQ(last_line(finished.out).rfind("verdict: all 4 layouts hold", 0), 0u) << finished.out;
 }
 
+// 6 heads in 2 groups, whole sequences and parts of them, whole logits and parts, and with data parallelism of each
+// kind.
+TEST(Verify, TensorParallelLayoutsHold) {
+  const test::Finished finished = verify(TITAN_BINARY,
+                                         "tp=2; tp=2, sp=off; tp=2, loss_parallel=off; tp=2, accum=2; dp_shard=2, "
+                                         "tp=2; dp_replicate=2, tp=2; tp=2, dtype=bf16",
+                                         "", {"--model.args.n_heads=6", "--model.args.n_kv_heads=2"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+  EXPECT_EQ(last_line(finished.out).rfind("verdict: all 7 layouts hold", 0), 0u) << finished.out;
+}
+
+// 323 rows of a tied embedding over 3 ranks, then over 2 x 3: parts of unequal size.
+TEST(Verify, TensorParallelTiedModelsOfOddSizesHold) {
+  const test::Finished finished =
+      verify(TITAN_BINARY, "tp=3; dp_shard=2, tp=3", "",
+             {"--model.args.n_heads=6", "--model.args.n_kv_heads=3", "--model.args.multiple_of=24",
+              "--model.args.vocab_size=323", "--model.args.enable_weight_tying", "--training.max_norm=100"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+}
+
 // Embedding and output are one parameter, and everything is gathered again for the backward.
 TEST(Verify, ShardedTiedModelsHold) {
   const test::Finished finished = verify(TITAN_BINARY, "dp_shard=4", "",
@@ -64,7 +84,7 @@ TEST(Verify, ThreeReplicasOfATiedModelHold) {
 }
 
 TEST(Verify, MistakesAreFoundBeforeAnythingStarts) {
-  const test::Finished finished = verify(TITAN_BINARY, "dp_replicate=3; tp=2; ddp=2", "");
+  const test::Finished finished = verify(TITAN_BINARY, "dp_replicate=3; pp=2; ddp=2", "");
   EXPECT_EQ(finished.exit_code, 1);
   EXPECT_EQ(finished.out, "");
   EXPECT_NE(finished.err.find("'ddp': expected one of"), std::string::npos) << finished.err;

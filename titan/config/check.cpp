@@ -151,6 +151,21 @@ void check_offload(const JobConfig& config, int64_t world_size, Problems& proble
       "shard over 2 ranks or more, or leave it off");
 }
 
+// Between blocks, each rank of the tensor parallel axis has an equal part of the sequence.
+void check_sequence(const JobConfig& config, Problems& problems) {
+  const int64_t tp = config.parallelism.tensor_parallel_degree;
+  if (tp <= 1 || config.parallelism.disable_sequence_parallel) return;
+  const auto check_one = [&](std::string_view key, int64_t seq_len) {
+    if (seq_len < 1 || seq_len % tp == 0) return;
+    problems.add(
+        fmt::format("{}: must be a multiple of parallelism.tensor_parallel_degree ({}), got {}; use {}, or set "
+                    "parallelism.disable_sequence_parallel",
+                    key, tp, seq_len, (seq_len + tp - 1) / tp * tp));
+  };
+  check_one("training.seq_len", config.training.seq_len);
+  if (config.validation.enable) check_one("validation.seq_len", config.validation.seq_len);
+}
+
 void check_activation_checkpoint(const ActivationCheckpoint& ac, Problems& problems) {
   if (ac.mode == "selective" && ac.selective_ac_option != "op" && !is_positive_integer(ac.selective_ac_option)) {
     problems.add(fmt::format("activation_checkpoint.selective_ac_option: must be op or a positive integer, got \"{}\"",
@@ -233,6 +248,7 @@ void check(const JobConfig& config, int64_t world_size, Problems& problems, std:
   check_degrees(config.parallelism, world_size, problems);
   check_batches(config, world_size, problems);
   check_offload(config, world_size, problems);
+  check_sequence(config, problems);
   check_activation_checkpoint(config.activation_checkpoint, problems);
   check_checkpoint(config.checkpoint, problems, notes);
   check_data_loader(config.training.dataloader, "training", problems);
@@ -240,15 +256,15 @@ void check(const JobConfig& config, int64_t world_size, Problems& problems, std:
 }
 
 void check_degrees_against_model(const JobConfig& config, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads,
-                                 Problems& problems) {
+                                 int64_t ffn_hidden_dim, Problems& problems) {
   const int64_t tp = config.parallelism.tensor_parallel_degree;
-  const auto divides = [&](std::string_view name, int64_t heads) {
-    if (tp < 1 || heads < 1 || heads % tp == 0) return true;
-    problems.add(fmt::format("parallelism.tensor_parallel_degree: must divide {} ({}), got {}; use {}", name, heads, tp,
-                             divisors_of(heads)));
+  const auto divides = [&](std::string_view name, int64_t size) {
+    if (tp < 1 || size < 1 || size % tp == 0) return true;
+    problems.add(fmt::format("parallelism.tensor_parallel_degree: must divide {} ({}), got {}; use {}", name, size, tp,
+                             divisors_of(size)));
     return false;
   };
-  if (divides("num_kv_heads", n_kv_heads)) divides("num_heads", n_heads);
+  if (divides("num_kv_heads", n_kv_heads) && divides("num_heads", n_heads)) divides("ffn_hidden_dim", ffn_hidden_dim);
   const int64_t pp = config.parallelism.pipeline_parallel_degree;
   if (n_layers >= 1 && pp > n_layers) {
     problems.add(

@@ -12,7 +12,6 @@ template <class Visitor>
 void visit_fields(Parallelism& s, Visitor&& field) {
   const Attributes degree = within(1, kMaxDegree) | not_yet();
   const Attributes of_pp = not_yet() | part_of("parallelism.pipeline_parallel_degree");
-  const Attributes of_tp = not_yet() | part_of("parallelism.tensor_parallel_degree");
   const Attributes of_cp = not_yet() | part_of("parallelism.context_parallel_degree");
   const Attributes of_ep = not_yet() | part_of("parallelism.expert_parallel_degree");
 
@@ -24,8 +23,9 @@ void visit_fields(Parallelism& s, Visitor&& field) {
   field("fsdp_reshard_after_forward", s.fsdp_reshard_after_forward,
         "Whether gathered weights are freed between forward and backward; default decides by the layout.",
         one_of({"default", "always", "never"}));
-  field("tensor_parallel_degree", s.tensor_parallel_degree, "Ranks over which single matrices are split.", degree);
-  field("disable_loss_parallel", s.disable_loss_parallel, "Gather the logits before the loss.", of_tp);
+  field("tensor_parallel_degree", s.tensor_parallel_degree, "Ranks over which single matrices are split.",
+        within(1, kMaxDegree));
+  field("disable_loss_parallel", s.disable_loss_parallel, "Under tensor parallel, gather the logits before the loss.");
   field("enable_async_tensor_parallel", s.enable_async_tensor_parallel,
         "Overlap tensor parallel communication with the matrix products.",
         accepted() | part_of("parallelism.tensor_parallel_degree"));
@@ -62,7 +62,7 @@ void visit_fields(Parallelism& s, Visitor&& field) {
   field("expert_parallel_comm_backend", s.expert_parallel_comm_backend, "Who moves tokens to experts.",
         one_of({"standard", "deepep"}) | of_ep);
   field("disable_sequence_parallel", s.disable_sequence_parallel,
-        "Under tensor parallel, keep activations between blocks whole on every rank.", of_tp | ours());
+        "Under tensor parallel, keep activations between blocks whole on every rank.", ours());
 }
 
 template <class Visitor>

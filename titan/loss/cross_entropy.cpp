@@ -10,6 +10,9 @@
 
 #include <algorithm>
 
+#include "titan/dtensor/dtensor.h"
+#include "titan/loss/vocabulary_parallel.h"
+
 namespace titan::loss {
 namespace {
 
@@ -25,9 +28,11 @@ at::Tensor sum_over_chunks(const at::Tensor& hidden, const at::Tensor& labels, n
   for (int64_t begin = 0; begin < num_tokens; begin += chunk_size) {
     const int64_t size = std::min(chunk_size, num_tokens - begin);
     at::Tensor chunk = hidden.narrow(0, begin, size).detach().set_requires_grad(record);
-    const at::Tensor logits = output(chunk).to(at::kFloat);
-    at::Tensor loss =
-        at::cross_entropy_loss(logits, labels.narrow(0, begin, size), {}, at::Reduction::Sum, kIgnoreIndex) * scale;
+    const at::Tensor logits = output(chunk), targets = labels.narrow(0, begin, size);
+    const at::Tensor sum = dtensor::is_dtensor(logits) ? vocabulary_parallel_cross_entropy(logits, targets)
+                                                       : at::cross_entropy_loss(logits.to(at::kFloat), targets, {},
+                                                                                at::Reduction::Sum, kIgnoreIndex);
+    at::Tensor loss = sum * scale;
     if (record) {
       loss.backward();
       hidden_grad.narrow(0, begin, size).copy_(chunk.grad());

@@ -22,7 +22,8 @@ constexpr int64_t kIgnoreIndex = -100;
 int64_t count_valid_tokens(const at::Tensor& labels);
 
 // scale * sum over tokens of -log softmax(output(hidden))[label]: a scalar, fp32.
-// hidden: [batch, seq, dim]; labels: [batch, seq] int64.
+// hidden: [batch, seq, dim]; labels: [batch, seq] int64. Where the output layer gives DTensors, spread over the
+// vocabulary, they stay so (vocabulary_parallel.h).
 //
 // The tokens are cut into `num_chunks` runs; only one run's logits exist at a time. Where gradients are recorded, each
 // chunk runs its backward at once, which is possible because the loss is the end of the graph: the output layer's

@@ -254,9 +254,8 @@ TEST(FsdpGroup, VerbsInAWrongStateAreOurMistake) {
     Model model;
     const dtensor::Mesh mesh(sharding_mesh(world));
     std::vector<FsdpParam> params;
-    params.emplace_back(std::vector<nn::Parameter*>{model.parameters()[0]}, mesh,
-                        dtensor::Placements{dtensor::shard(0)});
-    FsdpGroup group(std::move(params), mesh, {}, std::make_shared<BufferPool>());
+    params.emplace_back(std::vector<nn::Parameter*>{model.parameters()[0]}, mesh, /*shard_axis=*/0);
+    FsdpGroup group(std::move(params), mesh, /*shard_axis=*/0, {}, std::make_shared<BufferPool>());
     model.initialise();
     EXPECT_THROW(group.reshard(), c10::Error);
     EXPECT_THROW(group.wait_for_unshard(), c10::Error);

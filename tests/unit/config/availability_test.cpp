@@ -112,8 +112,8 @@ TEST(Availability, ActivationCheckpointingFallsBackFromAnyMode) {
 TEST(Availability, WhatChangesNumbersLayoutOrMemoryIsRefusedByName) {
   const std::string off = "[activation_checkpoint]\nmode = 'none'\n";
   const auto problems = [&](const std::string& toml) { return settle(off + toml).problems; };
-  EXPECT_EQ(problems("[parallelism]\ntensor_parallel_degree = 2\n"),
-            "parallelism.tensor_parallel_degree: 2 is not available yet; leave it at 1\n");
+  EXPECT_EQ(problems("[parallelism]\npipeline_parallel_degree = 2\n"),
+            "parallelism.pipeline_parallel_degree: 2 is not available yet; leave it at 1\n");
   EXPECT_EQ(problems("[checkpoint]\nasync_mode = 'async'\n"),
             "checkpoint.async_mode: \"async\" is not available yet; use disabled\n");
   EXPECT_EQ(problems("[optimizer]\nimplementation = 'fused_opt_states_bf16'\n"),

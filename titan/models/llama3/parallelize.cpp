@@ -6,10 +6,12 @@
 #include "titan/distributed/device_mesh.h"
 #include "titan/logging/logger.h"
 #include "titan/models/llama3/model.h"
+#include "titan/models/llama3/sharding.h"
 #include "titan/nn/dtype.h"
 #include "titan/parallel/ddp.h"
 #include "titan/parallel/fsdp/fully_shard.h"
 #include "titan/parallel/mixed_precision.h"
+#include "titan/parallel/tensor/parallelize_module.h"
 
 namespace titan::models::llama3 {
 namespace {
@@ -26,8 +28,6 @@ std::vector<nn::Module*> units_of(Transformer& model) {
   add(model.output.module());
   return units;
 }
-
-}  // namespace
 
 // What FSDP gathers and frees at a time. The last unit's backward follows its forward at once, so by default it stays
 // whole between them; so does the unit that embedding and output make up where they share their weight.
@@ -50,15 +50,33 @@ std::vector<parallel::FsdpUnit> fsdp_units_of(Transformer& model, const std::str
   return units;
 }
 
+// The axes that parameters are DTensors on.
+distributed::DeviceMesh fsdp_mesh(const distributed::DeviceMesh& mesh) {
+  const bool replicates = mesh.size("dp_replicate") > 1, splits = mesh.size("tp") > 1;
+  if (replicates && splits) return mesh.slice({"dp_replicate", "dp_shard", "tp"});
+  if (replicates) return mesh.slice({"dp_replicate", "dp_shard"});
+  return splits ? mesh.slice({"dp_shard", "tp"}) : mesh.slice("dp_shard");
+}
+
+}  // namespace
+
 Parallelized parallelize(Transformer& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
                          at::Device device) {
   Parallelized parallelized;
+  if (mesh.size("tp") > 1) {
+    const ShardingOptions options{.sequence_parallel = !job.parallelism.disable_sequence_parallel,
+                                  .loss_parallel = !job.parallelism.disable_loss_parallel};
+    parallel::parallelize_module(model, mesh.slice("tp"), sharding_plan(model.layers->size(), options));
+    logging::info("Applied tensor parallelism to the model: {} ranks, {}, {}", mesh.size("tp"),
+                  options.sequence_parallel ? "sequence parallel" : "whole sequences",
+                  options.loss_parallel ? "loss parallel" : "gathered logits");
+  }
   const at::ScalarType param_dtype = nn::dtype_from(job.training.mixed_precision_param);
-  if (mesh.size("dp_shard") > 1) {
+  // Copies of what tensor parallelism splits are summed up by the same machinery, with one shard.
+  if (mesh.size("dp_shard") > 1 || (mesh.size("dp_replicate") > 1 && mesh.size("tp") > 1)) {
     const bool hybrid = mesh.size("dp_replicate") > 1;
     auto fsdp = std::make_shared<parallel::FullyShard>(
-        fsdp_units_of(model, job.parallelism.fsdp_reshard_after_forward),
-        hybrid ? mesh.slice({"dp_replicate", "dp_shard"}) : mesh.slice("dp_shard"),
+        fsdp_units_of(model, job.parallelism.fsdp_reshard_after_forward), fsdp_mesh(mesh),
         parallel::FsdpOptions{.param_dtype = param_dtype,
                               .reduce_dtype = nn::dtype_from(job.training.mixed_precision_reduce),
                               .compute_device = device});

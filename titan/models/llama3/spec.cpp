@@ -31,7 +31,8 @@ void check_job(const config::JobConfig& job, config::Problems& problems) {
   }
   const Config config = with_args(*flavor, job.model.args);
   check(config, problems);
-  config::check_degrees_against_model(job, config.n_layers, config.n_heads, config.num_kv_heads(), problems);
+  config::check_degrees_against_model(job, config.n_layers, config.n_heads, config.num_kv_heads(),
+                                      config.ffn_hidden_dim(), problems);
 }
 
 std::string describe(const config::JobConfig& job) {

@@ -60,11 +60,12 @@ at::ScalarType common_dtype(const std::vector<FsdpParam>& params) {
 
 }  // namespace
 
-FsdpGroup::FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, const FsdpGroupOptions& options,
-                     std::shared_ptr<BufferPool> pool)
+FsdpGroup::FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, int64_t shard_axis,
+                     const FsdpGroupOptions& options, std::shared_ptr<BufferPool> pool)
     : params_(std::move(params)),
       mesh_(mesh),
-      layout_(sizes_of(params_), mesh.size(mesh.num_axes() - 1)),
+      shard_axis_(shard_axis),
+      layout_(sizes_of(params_), mesh.size(shard_axis)),
       param_dtype_(options.param_dtype.value_or(common_dtype(params_))),
       reduce_dtype_(options.reduce_dtype.value_or(param_dtype_)),
       compute_device_(options.compute_device),
@@ -89,7 +90,7 @@ void FsdpGroup::unshard() {
   shard_buffer_ = pool_->take(layout_.shard_numel(), options);
   gathered_ = pool_->take(layout_.num_shards() * layout_.shard_numel(), options);
   layout_.copy_shards_in(shard_buffer_, shards);
-  gathering_ = distributed::all_gather_into(gathered_, shard_buffer_, mesh_.group(mesh_.num_axes() - 1));
+  gathering_ = distributed::all_gather_into(gathered_, shard_buffer_, mesh_.group(shard_axis_));
   state_ = State::kUnsharding;
 }
 
@@ -113,8 +114,7 @@ void FsdpGroup::make_whole_parameters() {
   const at::NoGradGuard no_grad;
   whole_ = at::empty({layout_.whole_numel()}, memory_.options());
   for (size_t i = 0; i < params_.size(); ++i) {
-    whole_params_.push_back(
-        layout_.in_whole(whole_, i).detach().set_requires_grad(params_[i].sharded().requires_grad()));
+    whole_params_.push_back(params_[i].make_leaf(layout_.in_whole(whole_, i)));
   }
 }
 
@@ -157,8 +157,7 @@ void FsdpGroup::reduce_gradients() {
   reduced_ = pool_->take(layout_.shard_numel(), options);
   layout_.copy_gradients_in(to_reduce_, take_gradients());
   // Sums, since the loss is scaled by the step's number of tokens: [Note: loss scaling].
-  reduction_ =
-      distributed::reduce_scatter_into(reduced_, to_reduce_, ReduceOp::kSum, mesh_.group(mesh_.num_axes() - 1));
+  reduction_ = distributed::reduce_scatter_into(reduced_, to_reduce_, ReduceOp::kSum, mesh_.group(shard_axis_));
 }
 
 void FsdpGroup::wait_for_gradients() {
@@ -167,7 +166,7 @@ void FsdpGroup::wait_for_gradients() {
   reduction_->wait();
   reduction_.reset();
   pool_->give_back(std::move(to_reduce_));
-  for (int64_t axis = 0; axis + 1 < mesh_.num_axes(); ++axis) {
+  for (int64_t axis = 0; axis < shard_axis_; ++axis) {
     distributed::all_reduce_(reduced_, ReduceOp::kSum, mesh_.group(axis)).wait();
   }
   for (size_t i = 0; i < params_.size(); ++i) {

@@ -49,9 +49,10 @@ class FsdpGroup {
  public:
   enum class State { kSharded, kUnsharding, kUnsharded };
 
-  // mesh: its last axis shards, the others replicate. The parameters are of one dtype (c10::ValueError).
-  FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, const FsdpGroupOptions& options,
-            std::shared_ptr<BufferPool> pool);
+  // mesh: `shard_axis` shards, the axes before it replicate; what comes after is the parameters' own matter. The
+  // parameters are of one dtype (c10::ValueError).
+  FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, int64_t shard_axis,
+            const FsdpGroupOptions& options, std::shared_ptr<BufferPool> pool);
   ~FsdpGroup();
   FsdpGroup(const FsdpGroup&) = delete;
   FsdpGroup& operator=(const FsdpGroup&) = delete;
@@ -81,6 +82,7 @@ class FsdpGroup {
 
   std::vector<FsdpParam> params_;
   dtensor::Mesh mesh_;
+  int64_t shard_axis_;
   FlatLayout layout_;
   at::ScalarType param_dtype_, reduce_dtype_;
   std::optional<at::Device> compute_device_;

@@ -37,17 +37,16 @@ std::vector<std::vector<Slots>> slots_by_parameter(const std::vector<FsdpUnit>& 
 FullyShard::FullyShard(const std::vector<FsdpUnit>& units, const distributed::DeviceMesh& device_mesh,
                        const FsdpOptions& options) {
   const dtensor::Mesh mesh(device_mesh);
-  dtensor::Placements placements(static_cast<size_t>(mesh.num_axes()));
-  placements.back() = dtensor::shard(0);
+  const int64_t shard_axis = mesh.axis("dp_shard");
   const auto pool = std::make_shared<BufferPool>();
   std::vector<std::vector<Slots>> slots_of_units = slots_by_parameter(units);
   for (size_t i = 0; i < units.size(); ++i) {
     const FsdpUnit& unit = units[i];
     std::vector<FsdpParam> params;
-    for (Slots& slots : slots_of_units[i]) params.emplace_back(std::move(slots), mesh, placements);
+    for (Slots& slots : slots_of_units[i]) params.emplace_back(std::move(slots), mesh, shard_axis);
     if (params.empty()) continue;
     const size_t index = units_.size();
-    units_.push_back({.group = std::make_unique<FsdpGroup>(std::move(params), mesh,
+    units_.push_back({.group = std::make_unique<FsdpGroup>(std::move(params), mesh, shard_axis,
                                                            FsdpGroupOptions{.param_dtype = options.param_dtype,
                                                                             .reduce_dtype = options.reduce_dtype,
                                                                             .compute_device = options.compute_device},
