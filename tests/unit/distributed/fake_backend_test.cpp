@@ -60,7 +60,7 @@ TEST(BackendFactory, ListsTheBackendsThereAre) {
     backend_factory("mpi");
     FAIL();
   } catch (const c10::ValueError& error) {
-    EXPECT_STREQ(error.what_without_backtrace(), "backend: expected one of gloo, fake, got 'mpi'");
+    EXPECT_STREQ(error.what_without_backtrace(), "backend: expected one of auto, shm, gloo, fake, got 'mpi'");
   }
 }
 
