@@ -13,7 +13,8 @@
 
 int main() {
   using namespace titan;  // NOLINT(google-build-using-namespace): a program of one file
-  auto world = std::make_shared<distributed::World>(distributed::rank_info_from_environment(), distributed::WorldOptions{});
+  auto world =
+      std::make_shared<distributed::World>(distributed::rank_info_from_environment(), distributed::WorldOptions{});
   const dtensor::Mesh mesh(distributed::DeviceMesh(world, {{"dp", 1}, {"tp", world->size()}}));
 
   // 1. The same tensors on every rank: distribute_tensor sends what the first rank has.

@@ -111,6 +111,15 @@ std::vector<at::Tensor> result_and_statistics(const Call& call) {
   return {at::empty_like(input), at::empty(sizes, statistics), at::empty(sizes, statistics)};
 }
 
+// RMS norm on a GPU, one kernel; on a CPU ATen composes it of others. The statistic is in the dtype of sums.
+std::vector<at::Tensor> result_and_statistic(const Call& call) {
+  const at::Tensor& input = call.operand("input").meta;
+  std::vector<int64_t> sizes = input.sizes().vec();
+  for (int64_t dim = num_outer_dims(call, call.operand("input")); dim < input.dim(); ++dim) sizes[dim] = 1;
+  const at::ScalarType dtype = at::toAccumulateType(input.scalar_type(), /*is_cuda=*/true);
+  return {at::empty_like(input), at::empty(sizes, input.options().dtype(dtype))};
+}
+
 // (grad_input, grad_weight[, grad_bias]): the parameters' gradients are sums over the outer dimensions.
 std::vector<Strategy> norm_backward(const Call& call) {
   std::vector<Strategy> strategies;
@@ -144,6 +153,7 @@ void add_normalization_rules(RuleTable& table) {
   table.add({"aten::_softmax_backward_data", "aten::_log_softmax_backward_data"},
             {.per_axis = softmax, .kernel = local_softmax_backward});
   table.add({"aten::native_layer_norm"}, {.per_axis = norm, .outputs = result_and_statistics});
+  table.add({"aten::_fused_rms_norm"}, {.per_axis = norm, .outputs = result_and_statistic});
   table.add({"aten::native_layer_norm_backward", "aten::_fused_rms_norm_backward"},
             {.per_axis = norm_backward, .outputs = norm_gradients});
 }
