@@ -42,8 +42,11 @@ void add_part(std::vector<Sharded>& all, const at::Tensor& dtensor) {
   const auto found = std::find_if(all.begin(), all.end(), [&](const Sharded& known) {
     return known.mesh == mesh && known.is_sharded == is_sharded;
   });
-  Sharded& sharded = found != all.end() ? *found : all.emplace_back(mesh, std::move(is_sharded));
-  sharded.parts.push_back(dtensor::local_of(dtensor));
+  if (found != all.end()) {
+    found->parts.push_back(dtensor::local_of(dtensor));
+  } else {
+    all.push_back({mesh, std::move(is_sharded), {dtensor::local_of(dtensor)}});
+  }
 }
 
 }  // namespace
