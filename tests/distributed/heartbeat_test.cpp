@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <future>
 #include <mutex>
+#include <thread>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 
 namespace titan::distributed {
@@ -66,6 +67,19 @@ TEST(Heartbeat, WaitsForOthersUntilTheirGoodbye) {
   EXPECT_EQ(waiting.wait_for(milliseconds(200)), std::future_status::timeout);
   second->say_goodbye(Heartbeat::Ending::kDone);
   EXPECT_EQ(waiting.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+}
+
+// Looking for the reason takes the second one 750 ms here, and the store, which the first one serves.
+TEST(Heartbeat, WaitsForThoseThatLookForTheReason) {
+  const auto store = c10::make_intrusive<c10d::HashStore>();
+  const auto first = heartbeat(store, 0, 2), second = heartbeat(store, 1, 2);
+  auto looking = std::async(std::launch::async, [&] { return second->blame("all_reduce", {0, 1}); });
+  const auto says_so = [&] {
+    return store->check({"heartbeat/1"}) && store->get_to_str("heartbeat/1").find("waited") != std::string::npos;
+  };
+  while (!says_so()) std::this_thread::yield();
+  first->wait_for_others(std::chrono::minutes(1));
+  EXPECT_EQ(looking.wait_for(milliseconds(200)), std::future_status::ready);
 }
 
 TEST(Heartbeat, DoesNotWaitForTheDead) {

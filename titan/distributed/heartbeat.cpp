@@ -25,7 +25,8 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr size_t kMostRanksAsked = 512;  // beyond, only those of the operation: the store must bear all survivors
-constexpr char kRunning[] = "running", kWaited[] = "waited", kDone[] = "done", kFailed[] = "failed";
+// kWaited: in vain, and looks for the reason, which takes a store; kTold: the same, and has found it.
+constexpr char kRunning[] = "running", kWaited[] = "waited", kTold[] = "told", kDone[] = "done", kFailed[] = "failed";
 
 struct Report {
   milliseconds ran{0};
@@ -193,7 +194,8 @@ struct Heartbeat::Shared {
     size_t shown = 0;
     for (const auto& [other, report] : reports) {
       if (!std::binary_search(ranks.begin(), ranks.end(), other) || ++shown > kMostShown) continue;
-      text += report.state == kWaited ? fmt::format("; rank {} waited in {}", other, report.operation)
+      const bool waited = report.state == kWaited || report.state == kTold;
+      text += waited                  ? fmt::format("; rank {} waited in {}", other, report.operation)
               : report.state == kDone ? fmt::format("; rank {} had finished", other)
                                       : fmt::format("; rank {} did not take part", other);
     }
@@ -224,6 +226,15 @@ struct Heartbeat::Shared {
     }
     const std::scoped_lock lock(mutex);
     return verdict.empty() ? gone : verdict;
+  }
+
+  // Lets whoever serves the store know that this rank needs it no longer.
+  void say_told() {
+    {
+      const std::scoped_lock lock(mutex);
+      if (state == kWaited) state = kTold;
+    }
+    beat();
   }
 
   // Publishes `reason`, unless another rank was first; returns the one that stands.
@@ -270,7 +281,7 @@ void Heartbeat::say_goodbye(Ending ending) {
 
 bool Heartbeat::waited() const {
   const std::scoped_lock lock(shared_->mutex);
-  return shared_->state == kWaited;
+  return shared_->state == kWaited || shared_->state == kTold;
 }
 
 std::string Heartbeat::blame(const std::string& operation, const std::vector<int64_t>& ranks) {
@@ -286,8 +297,12 @@ std::string Heartbeat::blame(const std::string& operation, const std::vector<int
     if (Clock::now() - shared_->last_answer > options.silent_after) patience = 2 * options.interval;
   }
   const auto answer = std::make_shared<std::string>();
-  const bool over =
-      shared_->on_thread([shared = shared_.get(), answer, ranks] { *answer = shared->investigate(ranks); }, patience);
+  const bool over = shared_->on_thread(
+      [shared = shared_.get(), answer, ranks] {
+        *answer = shared->investigate(ranks);
+        shared->say_told();
+      },
+      patience);
   if (over) return *answer;
   const std::scoped_lock lock(shared_->mutex);
   if (!shared_->verdict.empty()) return shared_->verdict;
@@ -309,7 +324,8 @@ void Heartbeat::wait_for_others(milliseconds patience) {
           shared->beat();
           const auto reports = shared->read(*others);
           *gone = !reports || std::all_of(reports->begin(), reports->end(), [&](const auto& entry) {
-            return entry.second.state != kRunning || shared->ran() - entry.second.ran > shared->options.silent_after;
+            const bool needs_store = entry.second.state == kRunning || entry.second.state == kWaited;
+            return !needs_store || shared->ran() - entry.second.ran > shared->options.silent_after;
           });
         },
         shared_->options.silent_after);

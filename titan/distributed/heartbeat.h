@@ -48,7 +48,8 @@ class Heartbeat {
   // intervals, since a rank that just died was heard of just now. Never throws.
   std::string blame(const std::string& operation, const std::vector<int64_t>& ranks);
 
-  // Returns when every other rank has said goodbye, waited in vain or fallen silent, or after `patience`.
+  // Returns when every other rank has said goodbye, been told by blame() why it waited in vain, or fallen silent, or
+  // after `patience`.
   void wait_for_others(std::chrono::milliseconds patience);
 
  private:
