@@ -27,7 +27,7 @@ if(CCACHE)
     ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE})
 endif()
 
-# libtorch: the CPU half of the wheel. The program never links the CUDA half; see titan/kernels for how it is loaded.
+# libtorch: the CPU half of the wheel. The program never links the CUDA half; see titan/device for how it is opened.
 set(TITAN_TORCH "${TITAN_DEPS}/wheels/torch")
 if(NOT EXISTS "${TITAN_TORCH}/lib/libtorch_cpu.so")
   message(FATAL_ERROR "${TITAN_TORCH}/lib/libtorch_cpu.so is missing: run scripts/setup.sh, or set TITAN_DEPS to the folder that has it")

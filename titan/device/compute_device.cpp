@@ -31,8 +31,7 @@ void set_allocator_defaults() {
   }
 }
 
-// "/usr/lib/libtitan_cuda.so: libcudnn.so.9: cannot open shared object file: No such file or directory" says twice
-// what matters once.
+// Names the library that is missing: "libcudnn.so.9: cannot open shared object file: No such file or directory".
 std::string loading_error() {
   const char* const message = dlerror();
   return message == nullptr ? "unknown reason" : message;

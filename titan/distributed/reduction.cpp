@@ -31,6 +31,8 @@ bool can_reduce(ReduceOp op, at::ScalarType dtype) {
   }
 }
 
+}  // namespace
+
 const char* name_of(ReduceOp op) {
   switch (op) {
     case ReduceOp::kSum:
@@ -44,8 +46,6 @@ const char* name_of(ReduceOp op) {
   }
   return "";
 }
-
-}  // namespace
 
 Reduction::Reduction(const char* name, ReduceOp op, at::ScalarType dtype, int64_t group_size)
     : op_(op), dtype_(dtype), group_size_(group_size) {

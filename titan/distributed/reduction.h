@@ -10,6 +10,9 @@
 
 namespace titan::distributed {
 
+// "sum", "avg", "max", "min".
+const char* name_of(ReduceOp op);
+
 class Reduction {
  public:
   // Throws c10::ValueError, starting with `name`, for a dtype that has no such reduction.

@@ -5,24 +5,9 @@
 
 #include <ostream>
 
+#include "titan/distributed/reduction.h"
+
 namespace titan::dtensor {
-namespace {
-
-const char* name_of(ReduceOp op) {
-  switch (op) {
-    case ReduceOp::kSum:
-      return "sum";
-    case ReduceOp::kAvg:
-      return "avg";
-    case ReduceOp::kMax:
-      return "max";
-    case ReduceOp::kMin:
-      return "min";
-  }
-  TORCH_INTERNAL_ASSERT(false, "a reduction without a name");
-}
-
-}  // namespace
 
 Placement replicate() { return {}; }
 
@@ -45,7 +30,7 @@ std::string to_string(const Placement& placement) {
       if (placement.split_factor > 1) return fmt::format("_S({}, {})", placement.dim, placement.split_factor);
       return fmt::format("S({})", placement.dim);
     case Placement::Kind::kPartial:
-      return fmt::format("P({})", name_of(placement.reduce_op));
+      return fmt::format("P({})", distributed::name_of(placement.reduce_op));
   }
   TORCH_INTERNAL_ASSERT(false, "a placement without a text");
 }

@@ -61,7 +61,7 @@ at::ScalarType common_dtype(const std::vector<FsdpParam>& params) {
 }  // namespace
 
 FsdpGroup::FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, int64_t shard_axis,
-                     const FsdpGroupOptions& options, std::shared_ptr<BufferPool> pool)
+                     const FsdpOptions& options, std::shared_ptr<BufferPool> pool)
     : params_(std::move(params)),
       mesh_(mesh),
       shard_axis_(shard_axis),

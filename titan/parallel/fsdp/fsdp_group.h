@@ -38,7 +38,7 @@ class BufferPool {
   std::vector<at::Tensor> free_;
 };
 
-struct FsdpGroupOptions {
+struct FsdpOptions {
   std::optional<at::ScalarType> param_dtype;   // that the modules compute in; none: the parameters' own
   std::optional<at::ScalarType> reduce_dtype;  // that gradients are summed in; none: param_dtype
   // That computes and communicates, if it is not the one that shards are kept on (CPU offload).
@@ -51,8 +51,8 @@ class FsdpGroup {
 
   // mesh: `shard_axis` shards, the axes before it replicate; what comes after is the parameters' own matter. The
   // parameters are of one dtype (c10::ValueError).
-  FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, int64_t shard_axis,
-            const FsdpGroupOptions& options, std::shared_ptr<BufferPool> pool);
+  FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, int64_t shard_axis, const FsdpOptions& options,
+            std::shared_ptr<BufferPool> pool);
   ~FsdpGroup();
   FsdpGroup(const FsdpGroup&) = delete;
   FsdpGroup& operator=(const FsdpGroup&) = delete;

@@ -46,11 +46,7 @@ FullyShard::FullyShard(const std::vector<FsdpUnit>& units, const distributed::De
     for (Slots& slots : slots_of_units[i]) params.emplace_back(std::move(slots), mesh, shard_axis);
     if (params.empty()) continue;
     const size_t index = units_.size();
-    units_.push_back({.group = std::make_unique<FsdpGroup>(std::move(params), mesh, shard_axis,
-                                                           FsdpGroupOptions{.param_dtype = options.param_dtype,
-                                                                            .reduce_dtype = options.reduce_dtype,
-                                                                            .compute_device = options.compute_device},
-                                                           pool),
+    units_.push_back({.group = std::make_unique<FsdpGroup>(std::move(params), mesh, shard_axis, options, pool),
                       .last_module = unit.modules.back(),
                       .reshard_after_forward = unit.reshard_after_forward,
                       .num_modules = static_cast<int64_t>(unit.modules.size())});

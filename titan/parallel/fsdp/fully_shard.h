@@ -28,13 +28,6 @@ struct FsdpUnit {
   bool reshard_after_forward = true;
 };
 
-struct FsdpOptions {
-  std::optional<at::ScalarType> param_dtype;   // that modules compute in; none: the parameters' own
-  std::optional<at::ScalarType> reduce_dtype;  // that gradients are summed in; none: param_dtype
-  // That computes, if it is not the one that parameters, gradients and states are kept on (CPU offload).
-  std::optional<at::Device> compute_device;
-};
-
 class FullyShard {
  public:
   // units: in the order of the forward; a parameter that is in several slots must have them all in one unit

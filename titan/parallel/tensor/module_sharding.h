@@ -16,9 +16,11 @@ struct ModuleSharding {
   std::map<std::string, dtensor::Placement> parameters;  // by name; all of the module's own
 
   // The first tensor among the arguments. Plain, it is this rank's part of a tensor placed by `input_is`; the forward
-  // works with a DTensor placed by `input_becomes`. Nothing: it is left as it is.
+  // works with a DTensor placed by `input_becomes`. Nothing: it is left as it is. partial() as `input_is` says that the
+  // input is whole and its gradient leaves as this rank's term.
   std::optional<dtensor::Placement> input_is, input_becomes;
   // The output's placement, and whether the caller gets this rank's part of it or the DTensor. Nothing: left as it is.
+  // partial() says that the caller gets the whole, and hands its gradient back as each rank's term.
   std::optional<dtensor::Placement> output_becomes;
   bool output_is_local = true;
 };

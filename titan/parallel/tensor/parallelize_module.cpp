@@ -35,8 +35,7 @@ nn::Module* find(nn::Module& root, std::string_view fqn) {
 // A replicated input whose gradient stays a term of the sum: whoever made the input sums it up, once for all that use
 // it.
 struct ReplicateWithTerms : torch::autograd::Function<ReplicateWithTerms> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const Mesh& mesh) {
-    context->saved_data["unused"] = true;
+  static at::Tensor forward(torch::autograd::AutogradContext*, const at::Tensor& x, const Mesh& mesh) {
     return dtensor::from_local(x.detach(), mesh, {dtensor::replicate()});
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
