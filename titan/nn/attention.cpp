@@ -2,23 +2,33 @@
 
 #include <ATen/ops/scaled_dot_product_attention.h>
 
-#include "titan/nn/rotary.h"
-
 namespace titan::nn {
+namespace {
 
-Attention::Attention(const AttentionSizes& sizes, at::ScalarType dtype)
+std::shared_ptr<RMSNorm> make_head_norm(int64_t head_dim, std::optional<double> eps, at::ScalarType dtype) {
+  return eps.has_value() ? std::make_shared<RMSNorm>(head_dim, *eps, dtype) : nullptr;
+}
+
+}  // namespace
+
+Attention::Attention(const AttentionSizes& sizes, at::ScalarType dtype, const AttentionOptions& options)
     : wq(this, "wq", std::make_shared<Linear>(sizes.dim, sizes.n_heads * sizes.head_dim, dtype)),
       wk(this, "wk", std::make_shared<Linear>(sizes.dim, sizes.n_kv_heads * sizes.head_dim, dtype)),
       wv(this, "wv", std::make_shared<Linear>(sizes.dim, sizes.n_kv_heads * sizes.head_dim, dtype)),
       wo(this, "wo", std::make_shared<Linear>(sizes.n_heads * sizes.head_dim, sizes.dim, dtype)),
-      head_dim_(sizes.head_dim) {}
+      q_norm(this, "q_norm", make_head_norm(sizes.head_dim, options.qk_norm_eps, dtype)),
+      k_norm(this, "k_norm", make_head_norm(sizes.head_dim, options.qk_norm_eps, dtype)),
+      head_dim_(sizes.head_dim),
+      rotary_pairs_(options.rotary_pairs) {}
 
 at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& freqs_cis) {
   const int64_t batch = x.size(0), seq = x.size(1);
   at::Tensor q = wq(x).view({batch, seq, -1, head_dim_});
   at::Tensor k = wk(x).view({batch, seq, -1, head_dim_});
   at::Tensor v = wv(x).view({batch, seq, -1, head_dim_});
-  std::tie(q, k) = apply_rotary_emb(q, k, freqs_cis);
+  if (q_norm) q = q_norm(q);
+  if (k_norm) k = k_norm(k);
+  std::tie(q, k) = apply_rotary_emb(q, k, freqs_cis, rotary_pairs_);
 
   const bool grouped = q.size(2) != k.size(2);
   const at::Tensor attended = at::scaled_dot_product_attention(

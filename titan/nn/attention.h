@@ -1,9 +1,14 @@
 // Causal grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245) with rotary positions: n_kv_heads key and
-// value heads, each serving n_heads / n_kv_heads query heads.
+// value heads, each serving n_heads / n_kv_heads query heads. Some models normalise each query and key head first
+// (Henry et al. 2020, arXiv 2010.04245), which bounds the scores.
 #pragma once
+
+#include <optional>
 
 #include "titan/nn/linear.h"
 #include "titan/nn/module.h"
+#include "titan/nn/rms_norm.h"
+#include "titan/nn/rotary.h"
 
 namespace titan::nn {
 
@@ -14,9 +19,14 @@ struct AttentionSizes {
   int64_t head_dim;
 };
 
+struct AttentionOptions {
+  RotaryPairs rotary_pairs = RotaryPairs::kNeighbours;
+  std::optional<double> qk_norm_eps;  // set: q_norm and k_norm are there, with this epsilon
+};
+
 class Attention : public Callable<Attention> {
  public:
-  Attention(const AttentionSizes& sizes, at::ScalarType dtype);
+  Attention(const AttentionSizes& sizes, at::ScalarType dtype, const AttentionOptions& options = {});
 
   // x: [batch, seq, dim]; freqs_cis: [at least seq, head_dim / 2] complex64 -> [batch, seq, dim]
   at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis);
@@ -25,9 +35,13 @@ class Attention : public Callable<Attention> {
   Child<Linear> wk;  // dim -> n_kv_heads * head_dim
   Child<Linear> wv;  // dim -> n_kv_heads * head_dim
   Child<Linear> wo;  // n_heads * head_dim -> dim
+  // Over head_dim, one weight for all heads; or absent.
+  Child<RMSNorm> q_norm;
+  Child<RMSNorm> k_norm;
 
  private:
   int64_t head_dim_;  // the numbers of heads come from the tensors: tensor parallelism changes them
+  RotaryPairs rotary_pairs_;
 };
 
 }  // namespace titan::nn

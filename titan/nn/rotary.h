@@ -1,6 +1,6 @@
-// Rotary position embedding (Su et al. 2021, arXiv 2104.09864, section 3.2.2) in the complex convention: neighbouring
-// elements (2i, 2i + 1) of a head are one complex number, turned by position * frequency_i. Hugging Face checkpoints
-// pair element i with i + head_dim / 2 instead; models/<m>/state_dict permutes between the two.
+// Rotary position embedding (Su et al. 2021, arXiv 2104.09864, section 3.2.2): pair i of a head's elements is one
+// complex number, turned by position * frequency_i. Which two elements make a pair differs between models; the
+// frequencies do not, so one table serves them all.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,6 +9,11 @@
 #include <utility>
 
 namespace titan::nn {
+
+enum class RotaryPairs {
+  kNeighbours,  // (2i, 2i + 1): as in the paper; Llama as Meta trains it
+  kHalves,      // (i, i + head_dim / 2): Hugging Face's models, Qwen
+};
 
 // Llama 3.1's stretching of the slow frequencies, by which a model trained on original_max_position_embeddings
 // positions reads more. A factor of 1 changes nothing.
@@ -27,6 +32,7 @@ at::Tensor precompute_freqs_cis(int64_t head_dim, int64_t num_positions, double 
 // Turns queries and keys. xq: [batch, seq, heads, head_dim], xk: [batch, seq, kv_heads, head_dim], any float dtype
 // (turned in fp32); freqs_cis: [at least seq, head_dim / 2].
 std::pair<at::Tensor, at::Tensor> apply_rotary_emb(const at::Tensor& xq, const at::Tensor& xk,
-                                                   const at::Tensor& freqs_cis);
+                                                   const at::Tensor& freqs_cis,
+                                                   RotaryPairs pairs = RotaryPairs::kNeighbours);
 
 }  // namespace titan::nn

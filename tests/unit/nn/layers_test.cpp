@@ -1,6 +1,7 @@
 // Each layer against its formula written out in plain operations.
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/rsqrt.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/view_as_real.h>
@@ -69,6 +70,20 @@ TEST(Rotary, TurnsNeighboursByPositionTimesFrequency) {
   }
 }
 
+// Element i with i + 3, turned as element 2i with 2i + 1 is where they are neighbours.
+TEST(Rotary, HalvesAreTurnedAsNeighboursAre) {
+  const at::Tensor freqs_cis = precompute_freqs_cis(6, 5, 10000.0, {}, at::kCPU);
+  const at::Tensor q = random({2, 5, 3, 6}, 3), k = random({2, 5, 1, 6}, 4);
+  const auto side_by_side = [](const at::Tensor& x) {
+    return x.unflatten(3, at::IntArrayRef{2, 3}).transpose(3, 4).flatten(3);
+  };
+  const auto [q_halves, k_halves] = apply_rotary_emb(q, k, freqs_cis, RotaryPairs::kHalves);
+  const auto [q_pairs, k_pairs] = apply_rotary_emb(side_by_side(q), side_by_side(k), freqs_cis);
+  EXPECT_TRUE(at::equal(side_by_side(q_halves), q_pairs));
+  EXPECT_TRUE(at::equal(side_by_side(k_halves), k_pairs));
+  EXPECT_FALSE(at::equal(q_halves, q_pairs));
+}
+
 // Llama 3.1: wavelengths under 2048 stay, over 8192 are stretched 8 times, those between lie between.
 TEST(Rotary, StretchesOnlySlowFrequencies) {
   const auto angles = [](const RopeScaling& scaling) {
@@ -117,6 +132,38 @@ TEST(Attention, IsCausalGroupedQueryAttention) {
   const at::Tensor expected =
       at::matmul(mixed.transpose(1, 2).reshape({kBatch, kSeq, kDim}), attention.wo->weight.get().t());
   EXPECT_LT(relative_difference(attention(x, freqs_cis), expected), 2e-6);
+}
+
+// A model whose heads together are wider than it is, as Qwen 3's. Scores are of unit queries and keys, whatever wq and
+// wk are: scaling wq by 100 changes nothing.
+TEST(Attention, NormalisesQueriesAndKeysPerHeadWhenAsked) {
+  constexpr int64_t kSeq = 5, kHeads = 4, kKvHeads = 2, kHeadDim = 6, kDim = 7;
+  constexpr double kEps = 1e-6;
+  Attention attention({.dim = kDim, .n_heads = kHeads, .n_kv_heads = kKvHeads, .head_dim = kHeadDim}, at::kFloat,
+                      {.rotary_pairs = RotaryPairs::kHalves, .qk_norm_eps = kEps});
+  init(attention);
+  const at::Tensor freqs_cis = precompute_freqs_cis(kHeadDim, kSeq, 10000.0, {}, at::kCPU);
+  const at::Tensor x = random({2, kSeq, kDim}, 5);
+
+  const auto heads = [&](Linear& linear) {
+    return at::matmul(x, linear.weight.get().t()).unflatten(-1, at::IntArrayRef{-1, kHeadDim});
+  };
+  const auto normed = [](const at::Tensor& h, const Parameter& weight) {
+    return h * at::rsqrt(h.square().mean(-1, true) + kEps) * weight.get();
+  };
+  const auto [q, k] =
+      apply_rotary_emb(normed(heads(*attention.wq), attention.q_norm->weight),
+                       normed(heads(*attention.wk), attention.k_norm->weight), freqs_cis, RotaryPairs::kHalves);
+  const at::Tensor mixed = at::scaled_dot_product_attention(
+      q.transpose(1, 2), k.repeat_interleave(2, 2).transpose(1, 2),
+      heads(*attention.wv).repeat_interleave(2, 2).transpose(1, 2), {}, 0.0, /*is_causal=*/true);
+  const at::Tensor expected = at::matmul(mixed.transpose(1, 2).flatten(2), attention.wo->weight.get().t());
+  const at::Tensor made = attention(x, freqs_cis);
+  EXPECT_LT(relative_difference(made, expected), 2e-6);
+
+  at::NoGradGuard no_grad;
+  attention.wq->weight.get().mul_(100);
+  EXPECT_LT(relative_difference(attention(x, freqs_cis), made), 1e-5);
 }
 
 TEST(Attention, LaterTokensDoNotReachEarlierOnes) {
