@@ -1,5 +1,7 @@
 #include "tests/distributed/dtensor/meshes.h"
 
+#include <cstdlib>
+
 #include "tests/distributed/dtensor/counted_backend.h"
 #include "tests/support/run_ranks.h"
 
@@ -12,9 +14,11 @@ void on_mesh(const std::vector<int64_t>& sizes, const std::function<void(const d
     axes.push_back({std::string(1, static_cast<char>('a' + axes.size())), size});
     num_ranks *= size;
   }
+  // All placements of three operands take many minutes.
+  const auto limit = std::getenv("TITAN_TEST_ALL") != nullptr ? std::chrono::minutes(50) : std::chrono::minutes(2);
   run_ranks(num_ranks, "shm",
             [&](const std::shared_ptr<distributed::World>& world) { body(distributed::DeviceMesh(world, axes)); },
-            {.limit = std::chrono::minutes(10), .make_backend = counted(distributed::backend_factory("shm"))});
+            {.limit = limit, .make_backend = counted(distributed::backend_factory("shm"))});
 }
 
 void on_meshes(const std::function<void(const dtensor::Mesh&)>& body) {

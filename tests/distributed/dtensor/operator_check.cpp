@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <numeric>
 #include <random>
 
 #include "tests/support/tensors.h"
@@ -35,15 +37,29 @@ std::vector<Placements> placements_on_mesh(const at::Tensor& tensor, int64_t num
 
 bool differentiable(const at::Tensor& tensor) { return tensor.is_floating_point() || tensor.is_complex(); }
 
+// Without communication but for terms, which only their sum can tell: each rank looks at its own part.
 void expect_close(const at::Tensor& actual, const at::Tensor& expected, double tolerance, const std::string& what) {
   ASSERT_TRUE(dtensor::is_dtensor(actual)) << what << ": expected a DTensor";
   ASSERT_EQ(actual.sizes(), expected.sizes()) << what;
   ASSERT_EQ(actual.scalar_type(), expected.scalar_type()) << what;
-  const at::Tensor whole = dtensor::full_tensor(actual).detach();
-  EXPECT_TRUE(at::allclose(whole, expected.detach(), tolerance, tolerance, /*equal_nan=*/true))
-      << what << " of " << to_string(dtensor::spec_of(actual)) << ":\n"
-      << whole << "\nexpected\n"
-      << expected;
+  const at::NoGradGuard no_grad;
+  const Placements& placements = dtensor::placements_of(actual);
+  const bool has_terms = std::any_of(placements.begin(), placements.end(),
+                                     [](const dtensor::Placement& placement) { return placement.is_partial(); });
+  at::Tensor mine, right = expected.detach();
+  if (has_terms) {
+    mine = dtensor::full_tensor(actual);
+  } else {
+    mine = dtensor::local_of(actual);
+    right = dtensor::local_of(
+        dtensor::distribute_tensor(right, dtensor::mesh_of(actual), placements, {.broadcast = false}));
+  }
+  ASSERT_EQ(mine.sizes(), right.sizes()) << what << " of " << to_string(dtensor::spec_of(actual));
+  EXPECT_TRUE(at::allclose(mine, right, tolerance, tolerance, /*equal_nan=*/true))
+      << what << " of " << to_string(dtensor::spec_of(actual)) << (has_terms ? ", whole" : ", this rank's part")
+      << ":\n"
+      << mine << "\nexpected\n"
+      << right;
 }
 
 struct Expected {
@@ -69,6 +85,7 @@ Tensors gradients(const Tensors& outputs, const Tensors& inputs, const Tensors& 
 dtensor::Placements placements_on_axis(const at::Tensor& tensor, bool with_partial) {
   Placements placements{dtensor::replicate()};
   for (int64_t dim = 0; dim < tensor.dim(); ++dim) placements.push_back(dtensor::shard(dim));
+  if (tensor.dim() > 0) placements.push_back(dtensor::strided_shard(0, 2));
   if (with_partial && differentiable(tensor)) {
     placements.push_back(dtensor::partial());
     placements.push_back(dtensor::partial(dtensor::ReduceOp::kAvg));
@@ -112,38 +129,37 @@ void check_operator(const std::string& name, const Function& function, const Ten
   }
   if (options.backward) expected.grad_inputs = gradients(expected.outputs, plain, expected.grad_outputs);
 
-  // 2. All ways of placing the inputs, or some of them.
-  std::vector<std::vector<Placements>> choices{{}};
-  for (const at::Tensor& input : inputs) {
-    std::vector<std::vector<Placements>> longer;
-    for (const auto& choice : choices) {
-      if (options.shared_placements && !choice.empty()) {
-        longer.push_back(choice);
-        longer.back().push_back(choice.front());
-        continue;
-      }
-      for (const Placements& placements : placements_on_mesh(input, mesh.num_axes(), options.partial_inputs)) {
-        longer.push_back(choice);
-        longer.back().push_back(placements);
-      }
-    }
-    choices = std::move(longer);
+  // 2. All ways of placing each input, and all combinations of these, or some of them.
+  std::vector<std::vector<Placements>> ways;
+  size_t num_choices = 1;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const bool as_the_first = i > 0 && options.shared_placements;
+    ways.push_back(as_the_first ? ways.front()
+                                : placements_on_mesh(inputs[i], mesh.num_axes(), options.partial_inputs));
+    if (!as_the_first) num_choices *= ways.back().size();
   }
-  // Two operands have at most 49 x 49 ways on two axes; three have 100 times that.
-  const size_t num_samples = all_placements_asked() ? 49 * 49 : options.num_samples;
-  if (choices.size() > num_samples) {
+  std::vector<size_t> choices(num_choices);
+  std::iota(choices.begin(), choices.end(), 0);
+  if (num_choices > options.num_samples && !all_placements_asked()) {
     std::mt19937 generator(7);  // the same on every rank
     std::shuffle(choices.begin(), choices.end(), generator);
-    choices.resize(num_samples);
+    choices.resize(options.num_samples);
   }
+  std::vector<std::vector<at::Tensor>> placed_in(inputs.size());  // by input and way; made when first asked for
+  for (size_t i = 0; i < inputs.size(); ++i) placed_in[i].resize(ways[i].size());
 
   // 3. On DTensors.
-  for (const auto& choice : choices) {
+  for (size_t choice : choices) {
     std::string what = name + " on";
     Tensors placed;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      what += " " + to_string(choice[i]);
-      placed.push_back(place(inputs[i], mesh, choice[i]).set_requires_grad(plain[i].requires_grad()));
+    for (size_t i = 0, way = 0; i < inputs.size(); ++i) {
+      if (i == 0 || !options.shared_placements) {
+        way = choice % ways[i].size();
+        choice /= ways[i].size();
+      }
+      what += " " + to_string(ways[i][way]);
+      if (!placed_in[i][way].defined()) placed_in[i][way] = place(inputs[i], mesh, ways[i][way]);
+      placed.push_back(placed_in[i][way].clone().set_requires_grad(plain[i].requires_grad()));  // may be written to
     }
     SCOPED_TRACE(what + " over " + mesh.name());
     try {

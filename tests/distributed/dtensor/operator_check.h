@@ -19,7 +19,7 @@ struct OperatorCheckOptions {
   bool backward = true;     // of floating outputs, to floating inputs
   double tolerance = 1e-5;  // relative and absolute; sums over ranks are in another order
   bool partial_inputs = true;
-  size_t num_samples = 40;         // of the placements of all inputs; 2401, all of two inputs, with TITAN_TEST_ALL=1
+  size_t num_samples = 40;         // of the placements of all inputs; all of them with TITAN_TEST_ALL=1
   bool shared_placements = false;  // all inputs are placed alike
 };
 

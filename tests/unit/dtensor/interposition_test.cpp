@@ -1,4 +1,4 @@
-// Modes over plain tensors, in one another and around DTensors; and what a model's training step calls.
+// Modes over plain tensors, in one another and around DTensors; and the tables of rules.
 #include "titan/dtensor/interposition.h"
 
 #include <ATen/TensorOperators.h>
@@ -6,7 +6,6 @@
 #include <ATen/ops/linear.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <fstream>
 
 #include "tests/support/tensors.h"
@@ -14,11 +13,6 @@
 #include "titan/dtensor/dtensor.h"
 #include "titan/dtensor/operator_list.h"
 #include "titan/dtensor/rule.h"
-#include "titan/loss/cross_entropy.h"
-#include "titan/models/llama3/model.h"
-#include "titan/nn/init.h"
-#include "titan/optim/adam.h"
-#include "titan/optim/grad_norm.h"
 
 namespace titan::dtensor {
 namespace {
@@ -117,53 +111,7 @@ TEST(Mode, SeesDTensorsAndTheirPartsIfItAsks) {
   EXPECT_EQ(parts.counts().at("aten::exp"), 2);
 }
 
-// --- coverage ---
-
-using Counts = std::map<std::string, int64_t>;
-
-// A training step as titan train runs it.
-Counts operators_of_training(at::ScalarType dtype, optim::Implementation implementation, bool tied) {
-  models::llama3::Config config = *models::llama3::config_of("debugmodel");
-  config.n_layers = 2;
-  config.n_kv_heads = 4;
-  config.vocab_size = 64;
-  config.tie_embeddings = tied;
-  models::llama3::Transformer model(config, 16, dtype);
-  model.to_empty(at::kCPU);
-  model.init_weights(nn::Initializer(1));
-  const at::Tensor tokens = at::randint(0, 64, {2, 16}, at::kLong);
-  CountingMode counter;
-  const ModeGuard guard(counter);
-  optim::Adam adam(model.parameters(), {.implementation = implementation});
-  loss::chunked_cross_entropy(model(tokens), tokens, *model.output_layer(), 1.0, 2).backward();
-  std::vector<at::Tensor> gradients;
-  for (const auto& [fqn, gradient] : adam.gradients()) gradients.push_back(gradient);
-  optim::clip_by_norm(gradients, optim::global_norm(gradients), 1e-3);
-  adam.step(1e-3);
-  return counter.counts();
-}
-
-// Factories make plain tensors; the rest must have a rule, or be made by ATen of operators that are counted as well.
-TEST(Rules, CoverEveryOperatorOfTraining) {
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    for (const auto implementation :
-         {optim::Implementation::kFused, optim::Implementation::kForeach, optim::Implementation::kForLoop}) {
-      const Counts counts =
-          operators_of_training(dtype, implementation, /*tied=*/implementation == optim::Implementation::kForeach);
-      EXPECT_GT(counts.size(), 30U);
-      for (const auto& [op, count] : counts) {
-        const size_t dot = op.find('.');
-        const auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(
-            op.substr(0, dot).c_str(), dot == std::string::npos ? "" : op.substr(dot + 1).c_str());
-        const auto& arguments = handle.schema().arguments();
-        const bool takes_tensors = std::any_of(arguments.begin(), arguments.end(), [](const c10::Argument& argument) {
-          return argument.type()->str().find("Tensor") != std::string::npos;
-        });
-        if (takes_tensors) EXPECT_NE(rule_table().find(op), nullptr) << "no sharding rule for " << op;
-      }
-    }
-  }
-}
+// --- the tables ---
 
 TEST(Rules, AreOfOperatorsThatExist) {
   for (const auto& [op, entry] : rule_table().entries()) {
