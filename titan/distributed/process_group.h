@@ -18,6 +18,7 @@ class Backend;
 namespace titan::distributed {
 
 class Heartbeat;
+class Partwise;
 
 // Owned by shared_ptr. Used by one thread at a time.
 class ProcessGroup : public std::enable_shared_from_this<ProcessGroup> {
@@ -42,6 +43,9 @@ class ProcessGroup : public std::enable_shared_from_this<ProcessGroup> {
 
   // The one for tensors on `device`. Null for a group of one. Throws c10::ValueError for a device that none serves.
   c10d::Backend* backend(at::Device device) const;
+  // Who makes collectives in parts for tensors on the GPU (partwise.h); null: messages.
+  Partwise* device_partwise() const { return device_partwise_.get(); }
+  void set_device_partwise(std::shared_ptr<Partwise> partwise) { device_partwise_ = std::move(partwise); }
   // May be null.
   Heartbeat* heartbeat() const { return heartbeat_.get(); }
 
@@ -65,6 +69,7 @@ class ProcessGroup : public std::enable_shared_from_this<ProcessGroup> {
   int64_t rank_;
   std::string name_;
   c10::intrusive_ptr<c10d::Backend> backend_, device_backend_;
+  std::shared_ptr<Partwise> device_partwise_;
   std::chrono::milliseconds timeout_;
   std::shared_ptr<Heartbeat> heartbeat_;
   int64_t num_operations_ = 0;
