@@ -1,5 +1,7 @@
-// What the loss and the trainer need of a language model, whichever it is.
+// What the loss, the trainer and the techniques need of a language model, whichever it is.
 #pragma once
+
+#include <vector>
 
 #include "titan/nn/init.h"
 #include "titan/nn/linear.h"
@@ -7,11 +9,21 @@
 
 namespace titan::models {
 
+// The parts that techniques treat one by one, in the order of the forward. Together they have every parameter of the
+// model. Parts that are absent (on other pipeline stages) are left out.
+struct ModelParts {
+  std::vector<nn::Module*> input;   // from tokens to hidden states: embeddings
+  std::vector<nn::Module*> blocks;  // repeated, all alike
+  std::vector<nn::Module*> output;  // the last norm and the output layer, which work right after each other
+};
+
 class LanguageModel : public nn::Callable<LanguageModel> {
  public:
   // tokens: [batch, seq] int64 -> hidden states [batch, seq, dim], ready for the output layer. The logits are the
   // loss's to compute, chunk by chunk: whole, they would be the largest tensor of the step.
   virtual at::Tensor forward(const at::Tensor& tokens) = 0;
+
+  virtual ModelParts parts() = 0;
 
   // dim -> vocab_size.
   virtual nn::Child<nn::Linear>& output_layer() = 0;

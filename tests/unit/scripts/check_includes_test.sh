@@ -58,6 +58,7 @@ expect_wrong titan/logging/logger.cpp '#include "titan/config/job_config.h"' "lo
 expect_wrong titan/models/llama3/model.cpp '#include "titan/parallel/fsdp/state.h"' "only parallelize.* and sharding.*"
 expect_wrong titan/models/llama3/model.cpp '#include "titan/config/job_config.h"' "model.* of a model includes nn only"
 expect_wrong titan/models/llama3/model.cpp '#include "titan/models/qwen3/model.h"' "may not include another one"
+expect_wrong titan/models/decoder.cpp '#include "titan/parallel/fsdp/state.h"' "only parallelize.* and sharding.*"
 expect_wrong titan/models/spec.cpp '#include "titan/models/llama3/model.h"' "only the registry"
 expect_wrong titan/data/loader.cpp '#include "cli/verbs.h"' "titan/ may not include cli/verbs.h"
 expect_wrong titan/data/loader.cpp '#include "loader.h"' "write the path from the root"
@@ -75,6 +76,8 @@ fi
 rm -r "$tree/titan/sundries"
 
 expect_right titan/models/llama3/parallelize.cpp '#include "titan/parallel/fsdp/state.h"'
+expect_right titan/models/parallelize.cpp '#include "titan/parallel/fsdp/state.h"'
+expect_right titan/models/decoder_sharding.h '#include "titan/parallel/tensor/plan.h"'
 expect_right titan/models/llama3/model.cpp '#include "titan/nn/module.h"'
 expect_right titan/parallel/fsdp/state.cpp '#include "titan/parallel/tensor/plan.h"'
 expect_right titan/kernels/adam.cu '#include <cuda_runtime.h>'

@@ -6,6 +6,7 @@
 
 #include "titan/config/job_config.h"
 #include "titan/config/problems.h"
+#include "titan/models/model_args.h"
 
 namespace titan::models::llama3 {
 namespace {
@@ -75,17 +76,27 @@ std::array<Flavor, 7> make_flavors() {
   }};
 }
 
-template <class To, class From>
-void take(To& to, const std::optional<From>& from) {
-  if (from.has_value()) to = static_cast<To>(*from);
-}
-
 }  // namespace
 
 int64_t Config::ffn_hidden_dim() const {
   int64_t hidden = 2 * (4 * dim) / 3;
   if (ffn_dim_multiplier.has_value()) hidden = static_cast<int64_t>(*ffn_dim_multiplier * static_cast<double>(hidden));
   return multiple_of * ((hidden + multiple_of - 1) / multiple_of);
+}
+
+DecoderSizes sizes_of(const Config& config) {
+  return {.dim = config.dim,
+          .n_layers = config.n_layers,
+          .n_heads = config.n_heads,
+          .n_kv_heads = config.num_kv_heads(),
+          .head_dim = config.head_dim(),
+          .ffn_hidden_dim = config.ffn_hidden_dim(),
+          .vocab_size = config.vocab_size,
+          .norm_eps = config.norm_eps,
+          .rope_theta = config.rope_theta,
+          .rope_scaling = config.rope_scaling,
+          .depth_init = config.depth_init,
+          .tie_embeddings = config.tie_embeddings};
 }
 
 std::vector<std::string> flavors() {
@@ -121,20 +132,37 @@ Config with_args(Config config, const config::ModelArgs& args) {
   return config;
 }
 
+std::vector<std::string_view> known_args() {
+  return {"dim",
+          "n_layers",
+          "n_heads",
+          "n_kv_heads",
+          "vocab_size",
+          "multiple_of",
+          "ffn_dim_multiplier",
+          "norm_eps",
+          "rope_theta",
+          "rope_scaling_args.scaling_factor",
+          "rope_scaling_args.low_freq_factor",
+          "rope_scaling_args.high_freq_factor",
+          "rope_scaling_args.original_max_position_embeddings",
+          "max_seq_len",
+          "depth_init",
+          "enable_weight_tying"};
+}
+
 void check(const Config& config, config::Problems& problems) {
   const auto positive = [&](std::string_view key, int64_t value) {
     if (value < 1) problems.add(fmt::format("model.args.{}: must be at least 1, got {}", key, value));
+    return value >= 1;
   };
-  positive("dim", config.dim);
-  positive("n_layers", config.n_layers);
-  positive("n_heads", config.n_heads);
-  positive("n_kv_heads", config.num_kv_heads());
-  positive("vocab_size", config.vocab_size);
-  positive("multiple_of", config.multiple_of);
   positive("max_seq_len", config.max_seq_len);
-  if (config.dim < 1 || config.n_heads < 1 || config.num_kv_heads() < 1) return;
+  const bool has_head_dim = positive("n_heads", config.n_heads),
+             has_hidden_dim = positive("multiple_of", config.multiple_of);
+  if (!has_head_dim || !has_hidden_dim) return;
 
-  if (config.dim % config.n_heads != 0) {
+  check(sizes_of(config), problems);
+  if (config.dim >= 1 && config.dim % config.n_heads != 0) {
     problems.add(fmt::format("model.args.n_heads: must divide model.args.dim ({}), got {}; use a divisor of {}",
                              config.dim, config.n_heads, config.dim));
   } else if (config.head_dim() % 2 != 0) {
@@ -142,19 +170,9 @@ void check(const Config& config, config::Problems& problems) {
         fmt::format("model.args.n_heads: dim / n_heads must be even, rotary embedding turns pairs; got {} / {}",
                     config.dim, config.n_heads));
   }
-  if (config.n_heads % config.num_kv_heads() != 0) {
-    problems.add(
-        fmt::format("model.args.n_kv_heads: must divide n_heads ({}), got {}", config.n_heads, config.num_kv_heads()));
-  }
-  if (config.multiple_of > 0 && config.ffn_hidden_dim() < 1) {
+  if (config.dim >= 1 && config.ffn_hidden_dim() < 1) {
     problems.add(fmt::format("model.args.ffn_dim_multiplier: leaves no hidden dimension, got {}",
                              config.ffn_dim_multiplier.value_or(1.0)));
-  }
-  if (!(config.norm_eps > 0)) {
-    problems.add(fmt::format("model.args.norm_eps: must be above 0, got {}", config.norm_eps));
-  }
-  if (!(config.rope_theta > 0)) {
-    problems.add(fmt::format("model.args.rope_theta: must be above 0, got {}", config.rope_theta));
   }
   const nn::RopeScaling& scaling = config.rope_scaling;
   if (!(scaling.scaling_factor > 0)) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "titan/models/decoder_sizes.h"
 #include "titan/nn/rotary.h"
 
 namespace titan::config {
@@ -39,11 +40,16 @@ struct Config {
 
 std::vector<std::string> flavors();
 
+DecoderSizes sizes_of(const Config& config);
+
 // Null if there is no such flavour.
 std::optional<Config> config_of(std::string_view flavor);
 
 // `base` with the sizes of model.args in place of its own.
 Config with_args(Config base, const config::ModelArgs& args);
+
+// The keys of model.args that with_args reads.
+std::vector<std::string_view> known_args();
 
 // Adds a line for every size that makes no model.
 void check(const Config& config, config::Problems& problems);

@@ -6,10 +6,12 @@
 #include "titan/config/check.h"
 #include "titan/config/job_config.h"
 #include "titan/config/problems.h"
+#include "titan/models/decoder_sharding.h"
 #include "titan/models/llama3/config.h"
 #include "titan/models/llama3/model.h"
-#include "titan/models/llama3/parallelize.h"
 #include "titan/models/llama3/state_dict.h"
+#include "titan/models/model_args.h"
+#include "titan/models/parallelize.h"
 #include "titan/nn/dtype.h"
 
 namespace titan::models::llama3 {
@@ -30,18 +32,13 @@ void check_job(const config::JobConfig& job, config::Problems& problems) {
     return;
   }
   const Config config = with_args(*flavor, job.model.args);
+  check_args_are_known(job, known_args(), problems);
   check(config, problems);
   config::check_degrees_against_model(job, config.n_layers, config.n_heads, config.num_kv_heads(),
                                       config.ffn_hidden_dim(), problems);
 }
 
-std::string describe(const config::JobConfig& job) {
-  const Config config = config_for(job);
-  return fmt::format(
-      "dim {}, {} layers, {} heads, {} KV heads, FFN {}, vocabulary {}, rope_theta {}, {} embedding and output",
-      config.dim, config.n_layers, config.n_heads, config.num_kv_heads(), config.ffn_hidden_dim(), config.vocab_size,
-      config.rope_theta, config.tie_embeddings ? "tied" : "untied");
-}
+std::string describe(const config::JobConfig& job) { return models::describe(sizes_of(config_for(job))); }
 
 int64_t vocab_size(const config::JobConfig& job) { return config_for(job).vocab_size; }
 
@@ -51,7 +48,8 @@ std::shared_ptr<LanguageModel> build(const config::JobConfig& job) {
 
 Parallelized parallelize_job(LanguageModel& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
                              at::Device device) {
-  return parallelize(dynamic_cast<Transformer&>(model), job, mesh, device);
+  const auto plan = decoder_sharding_plan(config_for(job).n_layers, sharding_options_from(job));
+  return parallelize(model, plan, job, mesh, device);
 }
 
 checkpoint::ForeignFormat hugging_face(const config::JobConfig& job) { return hugging_face_format(config_for(job)); }

@@ -1,76 +1,16 @@
 #include "titan/models/llama3/state_dict.h"
 
 #include <c10/util/Exception.h>
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
-#include <utility>
 
 #include "titan/checkpoint/dtype_names.h"
+#include "titan/models/hf_names.h"
 
 namespace titan::models::llama3 {
 namespace {
 
-struct NamePair {
-  std::string_view fqn, hf;
-};
-
-constexpr std::array kTopLevel = {
-    NamePair{"tok_embeddings.weight", "model.embed_tokens.weight"},
-    NamePair{"norm.weight", "model.norm.weight"},
-    NamePair{"output.weight", "lm_head.weight"},
-};
-
-// After "layers.<i>." and "model.layers.<i>.".
-constexpr std::array kInLayer = {
-    NamePair{"attention.wq.weight", "self_attn.q_proj.weight"},
-    NamePair{"attention.wk.weight", "self_attn.k_proj.weight"},
-    NamePair{"attention.wv.weight", "self_attn.v_proj.weight"},
-    NamePair{"attention.wo.weight", "self_attn.o_proj.weight"},
-    NamePair{"feed_forward.w1.weight", "mlp.gate_proj.weight"},
-    NamePair{"feed_forward.w2.weight", "mlp.down_proj.weight"},
-    NamePair{"feed_forward.w3.weight", "mlp.up_proj.weight"},
-    NamePair{"attention_norm.weight", "input_layernorm.weight"},
-    NamePair{"ffn_norm.weight", "post_attention_layernorm.weight"},
-};
-
-constexpr std::string_view kLayers = "layers.";
-constexpr std::string_view kHfLayers = "model.layers.";
-constexpr std::string_view kOutput = "output.weight";
-constexpr std::string_view kHfOutput = "lm_head.weight";
-constexpr std::string_view kHfInverseFrequencies = "self_attn.rotary_emb.inv_freq";
-
-struct LayerName {
-  std::string_view index, rest;  // "12", "attention.wq.weight"
-};
-
-std::optional<LayerName> split_layer(std::string_view name, std::string_view prefix) {
-  if (!name.starts_with(prefix)) return std::nullopt;
-  name.remove_prefix(prefix.size());
-  const size_t num_digits = std::min(name.find_first_not_of("0123456789"), name.size());
-  if (num_digits == 0 || num_digits == name.size() || name[num_digits] != '.') return std::nullopt;
-  return LayerName{.index = name.substr(0, num_digits), .rest = name.substr(num_digits + 1)};
-}
-
-std::string translated(std::string_view name, std::string_view NamePair::*from, std::string_view NamePair::*to,
-                       std::string_view from_layers, std::string_view to_layers) {
-  const auto layer = split_layer(name, from_layers);
-  const auto find = [&](const auto& table, std::string_view key) {
-    return std::find_if(table.begin(), table.end(), [&](const NamePair& pair) { return pair.*from == key; });
-  };
-  if (layer) {
-    const auto found = find(kInLayer, layer->rest);
-    return found == kInLayer.end() ? std::string(name) : fmt::format("{}{}.{}", to_layers, layer->index, (*found).*to);
-  }
-  const auto found = find(kTopLevel, name);
-  return std::string(found == kTopLevel.end() ? name : (*found).*to);
-}
-
 bool is_rotary(std::string_view fqn) {
-  const auto layer = split_layer(fqn, kLayers);
-  return layer && (layer->rest == "attention.wq.weight" || layer->rest == "attention.wk.weight");
+  return fqn.ends_with(".attention.wq.weight") || fqn.ends_with(".attention.wk.weight");
 }
 
 // Heads of a wq or wk: from the tensor, since it may be a shard.
@@ -82,18 +22,6 @@ int64_t num_heads(std::string_view fqn, const at::Tensor& weight, const Config& 
 }
 
 }  // namespace
-
-std::optional<std::string> to_hf_name(std::string_view fqn, const Config& config) {
-  if (config.tie_embeddings && fqn == kOutput) return std::nullopt;
-  return translated(fqn, &NamePair::fqn, &NamePair::hf, kLayers, kHfLayers);
-}
-
-std::optional<std::string> from_hf_name(std::string_view hf_name, const Config& config) {
-  if (config.tie_embeddings && hf_name == kHfOutput) return std::nullopt;
-  const auto layer = split_layer(hf_name, kHfLayers);
-  if (layer && layer->rest == kHfInverseFrequencies) return std::nullopt;
-  return translated(hf_name, &NamePair::hf, &NamePair::fqn, kHfLayers, kLayers);
-}
 
 at::Tensor to_hf(std::string_view fqn, const at::Tensor& tensor, const Config& config) {
   if (!is_rotary(fqn)) return tensor;
@@ -147,8 +75,8 @@ std::string hf_config_json(const Config& config, at::ScalarType dtype) {
 
 checkpoint::ForeignFormat hugging_face_format(const Config& config) {
   return {
-      .to_fqn = [config](std::string_view name) { return from_hf_name(name, config); },
-      .to_name = [config](std::string_view fqn) { return to_hf_name(fqn, config); },
+      .to_fqn = [config](std::string_view name) { return from_hf_name(name, config.tie_embeddings); },
+      .to_name = [config](std::string_view fqn) { return to_hf_name(fqn, config.tie_embeddings); },
       .from_foreign = [config](std::string_view fqn, const at::Tensor& t) { return from_hf(fqn, t, config); },
       .to_foreign = [config](std::string_view fqn, const at::Tensor& t) { return to_hf(fqn, t, config); },
       .config_json = [config](at::ScalarType dtype) { return hf_config_json(config, dtype); },

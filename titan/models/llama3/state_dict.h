@@ -1,10 +1,9 @@
-// The weights of a Llama 3 as Hugging Face's LlamaForCausalLM has them: names, rows of wq and wk in another order, and
-// tied weights under one name only. One tensor at a time, so that no second copy of the model is ever held.
+// The weights of a Llama 3 as Hugging Face's LlamaForCausalLM has them: names (hf_names.h), and rows of wq and wk in
+// another order. One tensor at a time, so that no second copy of the model is ever held.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,11 +11,6 @@
 #include "titan/models/llama3/config.h"
 
 namespace titan::models::llama3 {
-
-// Names that are no Llama's come back as they are. Nothing for what the other side has not: the output layer's weight
-// where it is tied to the embedding, and rotary frequencies, which some old checkpoints hold.
-std::optional<std::string> to_hf_name(std::string_view fqn, const Config& config);
-std::optional<std::string> from_hf_name(std::string_view hf_name, const Config& config);
 
 // [Note: rotary permutation]
 // We turn neighbouring elements (2i, 2i + 1) of a head as one complex number, Hugging Face elements i and

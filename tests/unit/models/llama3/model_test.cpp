@@ -66,7 +66,7 @@ TEST(Llama3, InitialWeightsHaveTorchTitansDistributions) {
   Transformer model(*config_of("debugmodel"), 16, at::kFloat);
   model.to_empty(at::kCPU);
   model.init_weights(nn::Initializer(42));
-  const TransformerBlock& third = *(*model.layers)[2];
+  const DecoderBlock& third = *(*model.layers)[2];
   EXPECT_NEAR(std_of(model.tok_embeddings->weight), 1.0, 0.01);
   EXPECT_NEAR(std_of(third.attention->wq->weight), 0.02, 0.0005);
   EXPECT_NEAR(std_of(third.feed_forward->w1->weight), 0.02, 0.0005);

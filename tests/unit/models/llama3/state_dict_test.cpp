@@ -14,44 +14,6 @@ Config tiny(bool tied) {
   return {.dim = 24, .n_layers = 2, .n_heads = 4, .n_kv_heads = 2, .vocab_size = 10, .tie_embeddings = tied};
 }
 
-TEST(Llama3StateDict, NamesMapBothWays) {
-  const Config config = tiny(/*tied=*/false);
-  const std::pair<const char*, const char*> names[] = {
-      {"tok_embeddings.weight", "model.embed_tokens.weight"},
-      {"layers.0.attention.wq.weight", "model.layers.0.self_attn.q_proj.weight"},
-      {"layers.0.attention.wk.weight", "model.layers.0.self_attn.k_proj.weight"},
-      {"layers.12.attention.wv.weight", "model.layers.12.self_attn.v_proj.weight"},
-      {"layers.125.attention.wo.weight", "model.layers.125.self_attn.o_proj.weight"},
-      {"layers.0.feed_forward.w1.weight", "model.layers.0.mlp.gate_proj.weight"},
-      {"layers.0.feed_forward.w2.weight", "model.layers.0.mlp.down_proj.weight"},
-      {"layers.0.feed_forward.w3.weight", "model.layers.0.mlp.up_proj.weight"},
-      {"layers.0.attention_norm.weight", "model.layers.0.input_layernorm.weight"},
-      {"layers.0.ffn_norm.weight", "model.layers.0.post_attention_layernorm.weight"},
-      {"norm.weight", "model.norm.weight"},
-      {"output.weight", "lm_head.weight"},
-  };
-  for (const auto& [fqn, hf_name] : names) {
-    EXPECT_EQ(to_hf_name(fqn, config), hf_name);
-    EXPECT_EQ(from_hf_name(hf_name, config), fqn);
-  }
-}
-
-TEST(Llama3StateDict, UnknownNamesComeBackAndAreSoFoundUnexpected) {
-  const Config config = tiny(/*tied=*/false);
-  for (const char* name : {"", "layers.", "layers.0", "layers.0.", "layers.x.attention.wq.weight", "layers.0.other",
-                           "model.layers.0.self_attn.q_proj.bias", "score.weight"}) {
-    EXPECT_EQ(to_hf_name(name, config), name);
-    EXPECT_EQ(from_hf_name(name, config), name);
-  }
-  EXPECT_EQ(from_hf_name("model.layers.3.self_attn.rotary_emb.inv_freq", config), std::nullopt);
-}
-
-TEST(Llama3StateDict, TiedOutputHasNoTensorOfItsOwn) {
-  EXPECT_EQ(to_hf_name("output.weight", tiny(/*tied=*/true)), std::nullopt);
-  EXPECT_EQ(from_hf_name("lm_head.weight", tiny(/*tied=*/true)), std::nullopt);  // stored by some all the same
-  EXPECT_EQ(to_hf_name("tok_embeddings.weight", tiny(/*tied=*/true)), "model.embed_tokens.weight");
-}
-
 // head_dim 6: rows 0..5 of a head go to 0, 3, 1, 4, 2, 5, real parts first.
 TEST(Llama3StateDict, RotaryRowsArePermutedWithinEachHead) {
   const Config config = tiny(/*tied=*/false);

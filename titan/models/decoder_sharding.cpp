@@ -1,20 +1,28 @@
-#include "titan/models/llama3/sharding.h"
+#include "titan/models/decoder_sharding.h"
 
 #include <fmt/format.h>
 
-namespace titan::models::llama3 {
+#include "titan/config/job_config.h"
+
+namespace titan::models {
 
 using namespace titan::parallel;  // NOLINT(google-build-using-namespace): the styles, which this table is made of
 using dtensor::partial;
 using dtensor::replicate;
 using dtensor::shard;
 
-std::vector<ModuleSharding> sharding_plan(int64_t num_layers, const ShardingOptions& options) {
+ShardingOptions sharding_options_from(const config::JobConfig& job) {
+  return {.sequence_parallel = !job.parallelism.disable_sequence_parallel,
+          .loss_parallel = !job.parallelism.disable_loss_parallel};
+}
+
+std::vector<ModuleSharding> decoder_sharding_plan(int64_t num_layers, const ShardingOptions& options) {
   // The residual stream: spread over the sequence, or whole on every rank.
   const auto residual = options.sequence_parallel ? shard(1) : replicate();
   // Hidden states for the output layer are whole, and their gradient is summed over ranks once, after all chunks of the
   // loss: terms until then.
   const auto terms = partial();
+  const auto heads = shard(2);  // of [batch, seq, heads, head_dim]
 
   std::vector<ModuleSharding> plan;
   plan.push_back(vocabulary_parallel("tok_embeddings", residual));
@@ -25,6 +33,9 @@ std::vector<ModuleSharding> sharding_plan(int64_t num_layers, const ShardingOpti
     plan.push_back(colwise_parallel(at("attention.wq")));  // heads
     plan.push_back(colwise_parallel(at("attention.wk")));
     plan.push_back(colwise_parallel(at("attention.wv")));
+    // Each head by itself, with one weight for all: gradients of q_norm and k_norm are terms on each rank.
+    plan.push_back(sequence_parallel(at("attention.q_norm"), heads, heads));
+    plan.push_back(sequence_parallel(at("attention.k_norm"), heads, heads));
     plan.push_back(rowwise_parallel(at("attention.wo"), residual));
     plan.push_back(sequence_parallel(at("ffn_norm"), residual, residual));
     plan.push_back(prepare_module_input(at("feed_forward"), residual, replicate()));
@@ -38,4 +49,4 @@ std::vector<ModuleSharding> sharding_plan(int64_t num_layers, const ShardingOpti
   return plan;
 }
 
-}  // namespace titan::models::llama3
+}  // namespace titan::models
