@@ -1,6 +1,7 @@
 #include "titan/kernels/operators.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/library.h>
 
 #include <string>
@@ -14,6 +15,9 @@ torch::Library define_operators() {
   library.def(
       "random_normal_(Tensor(a!) x, int seed, int stream, float mean, float std, float low, float high, int[] whole, "
       "int[] offsets) -> Tensor(a!)");
+  library.def("rms_norm(Tensor x, Tensor weight, float eps) -> (Tensor y, Tensor rstd)");
+  library.def(
+      "rms_norm_backward(Tensor grad, Tensor x, Tensor weight, Tensor rstd) -> (Tensor grad_x, Tensor grad_weight)");
   return library;
 }
 
@@ -21,6 +25,17 @@ torch::Library register_cpu_kernels() {
   torch::Library library(torch::Library::IMPL, "titan", c10::DispatchKey::CPU, __FILE__, __LINE__);
   library.impl("sum_of_squares", sum_of_squares_cpu);
   library.impl("random_normal_", random_normal_cpu);
+  library.impl("rms_norm", rms_norm_cpu);
+  library.impl("rms_norm_backward", rms_norm_backward_cpu);
+  return library;
+}
+
+// For every device without a kernel of its own.
+torch::Library register_composites() {
+  torch::Library library(torch::Library::IMPL, "titan", c10::DispatchKey::CompositeExplicitAutograd, __FILE__,
+                         __LINE__);
+  library.impl("rms_norm", rms_norm_composite);
+  library.impl("rms_norm_backward", rms_norm_backward_composite);
   return library;
 }
 
@@ -29,7 +44,12 @@ torch::Library register_cpu_kernels() {
 c10::OperatorHandle find_operator(const char* name) {
   static const torch::Library definitions = define_operators();
   static const torch::Library cpu_kernels = register_cpu_kernels();
+  static const torch::Library composites = register_composites();
   return c10::Dispatcher::singleton().findSchemaOrThrow((std::string("titan::") + name).c_str(), "");
+}
+
+void require_first_derivative(const char* name) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!at::GradMode::is_enabled(), name, ": has no second derivative");
 }
 
 }  // namespace titan::kernels

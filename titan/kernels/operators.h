@@ -1,8 +1,15 @@
 // The operators of ours as ATen's dispatcher knows them, "titan::<name>": schemas and CPU kernels are registered here,
-// CUDA kernels by libtitan_cuda.so (cuda_operators.cpp). Callers use each operator's own header.
+// CUDA kernels by libtitan_cuda.so (cuda_operators.cpp). A *_composite is made of ATen's operators: the reference of
+// the others, and what runs where there is none (on the meta device, on a GPU). Callers use each operator's own header.
+//
+// [Note: gradients of own operators]
+// The public function of an operator with a gradient applies a torch::autograd::Function, whose two halves call
+// operators (<name>, <name>_backward) below autograd. So DTensors and modes, which interpose there, see both.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+
+#include <tuple>
 
 namespace c10 {
 class OperatorHandle;
@@ -13,6 +20,9 @@ namespace titan::kernels {
 // Registers all of them at the first call. `name` without "titan::".
 c10::OperatorHandle find_operator(const char* name);
 
+// For a backward: throws c10::NotImplementedError if the gradient itself is to be differentiated.
+void require_first_derivative(const char* name);
+
 // --- kernels, by device; contracts stand in the operators' headers ---
 
 at::Tensor sum_of_squares_cpu(at::TensorList tensors);
@@ -22,5 +32,12 @@ at::Tensor& random_normal_cpu(at::Tensor& x, int64_t seed, int64_t stream, doubl
                               double high, at::IntArrayRef whole, at::IntArrayRef offsets);
 at::Tensor& random_normal_cuda(at::Tensor& x, int64_t seed, int64_t stream, double mean, double std, double low,
                                double high, at::IntArrayRef whole, at::IntArrayRef offsets);
+
+std::tuple<at::Tensor, at::Tensor> rms_norm_cpu(const at::Tensor& x, const at::Tensor& weight, double eps);
+std::tuple<at::Tensor, at::Tensor> rms_norm_composite(const at::Tensor& x, const at::Tensor& weight, double eps);
+std::tuple<at::Tensor, at::Tensor> rms_norm_backward_cpu(const at::Tensor& grad, const at::Tensor& x,
+                                                         const at::Tensor& weight, const at::Tensor& rstd);
+std::tuple<at::Tensor, at::Tensor> rms_norm_backward_composite(const at::Tensor& grad, const at::Tensor& x,
+                                                               const at::Tensor& weight, const at::Tensor& rstd);
 
 }  // namespace titan::kernels

@@ -1,11 +1,11 @@
 #include "titan/nn/rms_norm.h"
 
-#include <ATen/ops/rms_norm.h>
+#include "titan/kernels/rms_norm.h"
 
 namespace titan::nn {
 
 RMSNorm::RMSNorm(int64_t dim, double eps, at::ScalarType dtype) : weight(this, "weight", {dim}, dtype), eps_(eps) {}
 
-at::Tensor RMSNorm::forward(const at::Tensor& x) { return at::rms_norm(x, weight.get().sizes(), weight.get(), eps_); }
+at::Tensor RMSNorm::forward(const at::Tensor& x) { return kernels::rms_norm(x, weight, eps_); }
 
 }  // namespace titan::nn

@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include "tests/distributed/dtensor/meshes.h"
+#include "tests/distributed/dtensor/operator_check.h"
 #include "tests/support/tensors.h"
 #include "titan/dtensor/dtensor.h"
 #include "titan/kernels/random_normal.h"
+#include "titan/kernels/rms_norm.h"
 
 namespace titan::test {
 namespace {
@@ -30,6 +32,13 @@ TEST(DTensorOwnOperators, RandomNumbersDoNotDependOnThePlacement) {
       kernels::random_normal_(x, {.seed = 3, .stream = 8});
       EXPECT_TRUE(at::equal(dtensor::full_tensor(x), plain)) << layout;
     }
+  });
+}
+
+TEST(DTensorOwnOperators, NormsEqualThePlainOnes) {
+  on_meshes([](const dtensor::Mesh& mesh) {
+    check_operator("rms_norm", [](const Tensors& x) { return Tensors{kernels::rms_norm(x[0], x[1], 1e-5)}; },
+                   {random({3, 5, 4}, 1), random({4}, 2)}, mesh, {.tolerance = 1e-4});
   });
 }
 

@@ -14,7 +14,10 @@ namespace {
 TEST(Loops, AreThoseThatTheEnvironmentRestrictsTo) {
   const char* const restriction = std::getenv("ATEN_CPU_CAPABILITY");
   if (restriction == nullptr) GTEST_SKIP() << "ATEN_CPU_CAPABILITY is not set";
-  const Capability expected = std::string(restriction) == "avx2" ? Capability::kAvx2 : Capability::kDefault;
+  const std::string name = restriction;
+  const Capability expected = name == "avx512" ? Capability::kAvx512
+                              : name == "avx2" ? Capability::kAvx2
+                                               : Capability::kDefault;
   EXPECT_EQ(capability(), expected);
 }
 

@@ -5,6 +5,7 @@
 
 #include "titan/dtensor/rule.h"
 #include "titan/dtensor/rules/families.h"
+#include "titan/dtensor/rules/strategies.h"
 
 namespace titan::dtensor {
 namespace {
@@ -48,6 +49,26 @@ LocalKernel fill_blocks(const Call& call, const Placed& placed) {
   };
 }
 
+// rms_norm(x, weight, eps): the last dimension is whole on each rank.
+std::vector<Strategy> rms_norm(const Call& call) {
+  std::vector<Strategy> strategies;
+  for (int64_t dim = 0; dim + 1 < call.operand("x").dim(); ++dim) {
+    strategies.push_back(call.strategy({{"x", shard(dim)}}, {shard(dim), shard(dim)}));
+  }
+  return strategies;
+}
+
+// rms_norm_backward(grad, x, weight, rstd): the weight's gradient is a sum over the other dimensions. Linear in `grad`.
+std::vector<Strategy> rms_norm_backward(const Call& call) {
+  std::vector<Strategy> strategies;
+  for (int64_t dim = 0; dim + 1 < call.operand("x").dim(); ++dim) {
+    strategies.push_back(
+        call.strategy({{"grad", shard(dim)}, {"x", shard(dim)}, {"rstd", shard(dim)}}, {shard(dim), partial()}));
+  }
+  strategies.push_back(call.strategy({{"grad", partial()}}, {partial(), partial()}));
+  return strategies;
+}
+
 }  // namespace
 
 void add_own_rules(RuleTable& table) {
@@ -55,6 +76,8 @@ void add_own_rules(RuleTable& table) {
   table.add({"titan::random_normal_"}, {.whole_mesh = as_it_is, .kernel = fill_blocks, .outputs = [](const Call& call) {
                                           return std::vector<at::Tensor>{call.operands.front().meta};
                                         }});
+  table.add({"titan::rms_norm"}, {.per_axis = rms_norm});
+  table.add({"titan::rms_norm_backward"}, {.per_axis = rms_norm_backward});
 }
 
 }  // namespace titan::dtensor

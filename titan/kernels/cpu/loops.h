@@ -7,8 +7,12 @@
 // [Note: inline functions in loops]
 // Of an inline function that several objects have, the linker keeps any one: one compiled for AVX-512 may then run on
 // a CPU without it. So what a loop calls is in an unnamed namespace, in at::vec (whose namespaces carry the instruction
-// set), or inlined without fail; no containers, no TORCH_CHECK. The tests kernels_symbols_* read the objects for others.
+// set), or inlined without fail; no containers, no TORCH_CHECK. The tests kernels_symbols_* read the objects for
+// others.
 #pragma once
+
+#include <algorithm>
+#include <cstdint>
 
 namespace titan::kernels::cpu {
 
@@ -32,6 +36,12 @@ const Loops& loops() {
     return loops_for<Loops, Capability::kDefault>();
   }();
   return chosen;
+}
+
+// at::parallel_for's grain size for rows of `length` elements: what is worth starting a thread for.
+inline int64_t rows_worth_a_thread(int64_t length) {
+  constexpr int64_t kElements = 1 << 15;
+  return std::max<int64_t>(1, kElements / std::max<int64_t>(1, length));
 }
 
 }  // namespace titan::kernels::cpu
