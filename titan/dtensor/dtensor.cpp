@@ -100,12 +100,19 @@ at::Tensor redistribute(const at::Tensor& dtensor, const Placements& placements)
   const DTensorImpl& impl = impl_of(dtensor);
   const Spec* const goal = with_placements(impl.spec(), placements);
   if (goal == &impl.spec()) return dtensor;
+  const RedistributePlan& plan = plan_redistribution(impl.spec(), goal->placements);
+  const auto run = [&] {
+    return make_dtensor(impl.mesh(), goal, owned(redistribute_local(impl.local(), plan), impl.local()));
+  };
   at::Tensor result;
   {
     const at::NoGradGuard no_grad;
-    const WithoutModes unseen;
-    const at::Tensor local = redistribute_local(impl.local(), plan_redistribution(impl.spec(), goal->placements));
-    result = make_dtensor(impl.mesh(), goal, owned(local, impl.local()));
+    if (plan.communication) {
+      result = communicate(*plan.communication, run);
+    } else {
+      const WithoutModes unseen;
+      result = run();
+    }
   }
   if (needs_gradient(dtensor)) track_redistribute(dtensor, result);
   return result;

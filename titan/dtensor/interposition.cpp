@@ -73,6 +73,23 @@ void proceed(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit
   call_innermost(*modes, op, keys, stack);
 }
 
+at::Tensor Mode::communicate(Communication kind, const std::function<at::Tensor()>& run) {
+  return dtensor::communicate(kind, run);
+}
+
+at::Tensor communicate(Communication kind, const std::function<at::Tensor()>& run) {
+  const Modes* const modes = current_modes();
+  if (modes == nullptr || modes->waiting.empty()) {
+    const WithoutModes unseen;
+    return run();
+  }
+  auto rest = std::make_shared<Modes>(*modes);
+  Mode* const mode = rest->waiting.back();
+  rest->waiting.pop_back();
+  const WithModes guard(std::move(rest));
+  return mode->communicate(kind, run);
+}
+
 void call_local(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
   const Modes* const modes = current_modes();
   if (modes == nullptr || modes->local.empty()) return op.callBoxed(stack);

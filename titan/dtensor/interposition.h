@@ -6,6 +6,7 @@
 #include <ATen/core/stack.h>
 #include <c10/core/DispatchKeySet.h>
 
+#include <functional>
 #include <memory>
 
 namespace c10 {
@@ -13,6 +14,10 @@ class OperatorHandle;
 }
 
 namespace titan::dtensor {
+
+// What redistributing a DTensor sends: a reduction (all-reduce, reduce-scatter) adds up terms, an exchange (all-to-all)
+// moves shards, a gather makes them whole. Of several, a reduction, else the last.
+enum class Communication { kGather, kReduce, kExchange };
 
 // Sees every operator that is called on its thread, and on the threads that autograd uses for it, while it is active:
 // with plain tensors and with DTensors, forward and backward, below autograd. (Not at::from_blob, nor the data that
@@ -24,6 +29,10 @@ class Mode {
   // Does the call: takes its arguments from the stack and leaves its results there. `proceed` does what would happen
   // without this mode. Calls made in here are seen by the modes that were there before this one, not by this one.
   virtual void call(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack& stack) = 0;
+
+  // Redistribution is no operator, but costs like one. `run` makes the result, a DTensor without history; the same
+  // holds as for `call`, with communicate() in the place of proceed().
+  virtual at::Tensor communicate(Communication kind, const std::function<at::Tensor()>& run);
 
   // Whether it also wants the operators that DTensors run on their local parts, after those on the DTensors.
   virtual bool sees_local_operators() const { return false; }
@@ -44,6 +53,9 @@ class ModeGuard {
 
 // For Mode::call: the next mode, or the operator itself.
 void proceed(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack& stack);
+
+// For Mode::communicate: the next mode, or `run` itself, unseen.
+at::Tensor communicate(Communication kind, const std::function<at::Tensor()>& run);
 
 // No mode sees what happens while it lives.
 class WithoutModes {

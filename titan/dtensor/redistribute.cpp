@@ -125,6 +125,12 @@ std::vector<Placements> cheapest_path(const Spec& spec, const Placements& goal, 
   TORCH_INTERNAL_ASSERT(false, "no path from ", to_string(spec), " to ", to_string(goal));
 }
 
+std::optional<Communication> communication_of(const Transition& transition) {
+  if (transition.before().is_partial()) return Communication::kReduce;
+  if (!transition.before().is_shard()) return std::nullopt;
+  return transition.after().is_shard() ? Communication::kExchange : Communication::kGather;
+}
+
 std::unique_ptr<RedistributePlan> make_redistribution(const Spec& from, const Placements& goal) {
   auto plan = std::make_unique<RedistributePlan>();
   const Spec* spec = &from;
@@ -136,6 +142,8 @@ std::unique_ptr<RedistributePlan> make_redistribution(const Spec& from, const Pl
       // On one rank all placements are the same.
       if (changes && from.mesh->sizes[axis] > 1) {
         plan->transitions.push_back(make_transition(static_cast<int64_t>(axis), *spec, *next));
+        const auto communication = communication_of(plan->transitions.back());
+        if (plan->communication != Communication::kReduce && communication) plan->communication = communication;
       }
     }
     spec = next;

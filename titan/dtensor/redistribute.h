@@ -4,9 +4,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <vector>
 
 #include "titan/distributed/collectives.h"
+#include "titan/dtensor/interposition.h"
 #include "titan/dtensor/placement.h"
 #include "titan/dtensor/spec.h"
 
@@ -31,7 +33,8 @@ Transition make_transition(int64_t axis, const Spec& from, const Spec& to);
 
 struct RedistributePlan {
   std::vector<Transition> transitions;
-  double cost = 0;  // see cost.h
+  double cost = 0;                             // see cost.h
+  std::optional<Communication> communication;  // none: ranks do by themselves
 };
 
 // The path from `from` to the same tensor placed by `placements`; the same on every rank. Kept with the mesh.

@@ -6,9 +6,11 @@
 // Calling a module, `module(x, ...)`, does in this order
 //   1. use hooks' begin, once per series of calls (see CallSeries): unshard, cast parameters
 //   2. pre-hooks, which may replace the tensors among the arguments
-//   3. the typed `forward`
+//   3. the typed `forward`, or the around hook, which calls it
 //   4. post-hooks, which may replace the output
 //   5. use hooks' end, in reverse order
+// An around hook may keep the forward and call it again in the backward (activation checkpointing), between steps 1 and
+// 5 of a use of its own (CallSeries); the results of steps 2 and 4 are inputs and output of what it repeats.
 // A forward reads each parameter through its slot at each use and never keeps the tensor: between two calls the slot
 // may hold another one (a shard, a bfloat16 copy, a DTensor). Children may be absent: a pipeline stage has only some.
 #pragma once
@@ -22,6 +24,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -100,6 +103,10 @@ class Module {
   using PreHook = std::function<void(Module&, Inputs)>;
   using PostHook = std::function<void(Module&, Inputs, at::Tensor& output)>;
   using UseHook = std::function<void(Module&)>;
+  // The forward of one call: gives its output for the tensors among its arguments. It keeps none of these, so it can be
+  // called with others later.
+  using Forward = std::function<at::Tensor(std::span<const at::Tensor> inputs)>;
+  using AroundHook = std::function<at::Tensor(Module&, Inputs, const Forward&)>;
   // Gradients of the module's output, once they are known and before its backward runs.
   using BackwardPreHook = std::function<void(Module&, const at::Tensor& grad_output)>;
   // Gradients of the tensor inputs (undefined where an input needs none), after the module's backward. A module none
@@ -116,6 +123,8 @@ class Module {
   HookId register_forward_pre_hook(PreHook hook);
   HookId register_forward_hook(PostHook hook);
   HookId register_use_hooks(UseHook begin, UseHook end);
+  // There is one at most.
+  void set_around_hook(AroundHook hook) { around_hook_ = std::move(hook); }
   HookId register_full_backward_pre_hook(BackwardPreHook hook);
   HookId register_full_backward_hook(BackwardHook hook);
   // Runs once per use of the module that is differentiated, when the gradients of all parameters in it are accumulated:
@@ -164,7 +173,9 @@ class Module {
   bool has_backward_hooks() const {
     return !backward_pre_hooks_.empty() || !backward_hooks_.empty() || !gradients_ready_hooks_.empty();
   }
-  bool has_call_hooks() const { return !pre_hooks_.empty() || !post_hooks_.empty() || has_backward_hooks(); }
+  bool has_call_hooks() const {
+    return !pre_hooks_.empty() || !post_hooks_.empty() || around_hook_ || has_backward_hooks();
+  }
   void begin_use();
   void end_use();
   // Steps 2 and 4 of the call contract; the latter also ties backward hooks to inputs and output.
@@ -181,6 +192,7 @@ class Module {
   std::vector<Hook<PreHook>> pre_hooks_;
   std::vector<Hook<PostHook>> post_hooks_;
   std::vector<Hook<UseHooks>> use_hooks_;
+  AroundHook around_hook_;
   std::vector<Hook<BackwardPreHook>> backward_pre_hooks_;
   std::vector<Hook<BackwardHook>> backward_hooks_;
   std::vector<Hook<UseHook>> gradients_ready_hooks_;
@@ -212,7 +224,8 @@ class Callable : public Module {
     std::vector<at::Tensor*> inputs;
     (collect(args, inputs), ...);
     before_forward(inputs);
-    at::Tensor output = static_cast<Derived*>(this)->forward(args...);
+    at::Tensor output =
+        around_hook_ ? around_hook_(*this, inputs, repeatable(args...)) : static_cast<Derived*>(this)->forward(args...);
     after_forward(inputs, output);
     return output;
   }
@@ -223,6 +236,31 @@ class Callable : public Module {
     if constexpr (std::is_same_v<Arg, at::Tensor>) {
       if (arg.defined()) inputs.push_back(&arg);
     }
+  }
+
+  // The call with its other arguments, and with empty places for its tensors.
+  template <class... Args>
+  Forward repeatable(Args... args) {
+    std::vector<bool> is_given;
+    const auto empty = [&](auto& arg) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(arg)>, at::Tensor>) {
+        is_given.push_back(arg.defined());
+        arg.reset();
+      }
+    };
+    (empty(args), ...);
+    return [this, is_given, ... args = std::move(args)](std::span<const at::Tensor> inputs) {
+      size_t place = 0, next = 0;
+      const auto fill = [&](auto arg) {
+        if constexpr (std::is_same_v<decltype(arg), at::Tensor>) {
+          if (is_given[place++]) arg = inputs[next++];
+        }
+        return arg;
+      };
+      std::tuple<Args...> filled{fill(args)...};  // braces: from left to right
+      return std::apply([this](auto&... arg) { return static_cast<Derived*>(this)->forward(std::move(arg)...); },
+                        filled);
+    };
   }
 };
 

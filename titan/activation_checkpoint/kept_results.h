@@ -1,0 +1,66 @@
+// Results of a forward's operators, kept so that the same forward can run again without computing them. What is kept
+// is for a policy to say: this is the machinery of selective activation checkpointing.
+#pragma once
+
+#include <ATen/core/ivalue.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "titan/dtensor/interposition.h"
+
+namespace titan::activation_checkpoint {
+
+// Says of each operator of one forward, in order, whether its results are kept. The second time no one is asked.
+class OperatorPolicy {
+ public:
+  virtual ~OperatorPolicy() = default;
+  // arguments: the operator's, at the end of a stack that may hold more.
+  virtual bool keeps(const c10::OperatorHandle& op, const torch::jit::Stack& arguments) = 0;
+  virtual bool keeps(dtensor::Communication kind) = 0;
+  // After one that `keeps` was asked about.
+  virtual void on_results(const std::vector<c10::IValue>& results) {}
+};
+
+// The same tensor as another object: shares memory and version, has no history.
+at::Tensor alias_of(const at::Tensor& tensor);
+
+// What this rank has of it.
+const at::Tensor& local_part(const at::Tensor& tensor);
+
+class KeptResults {
+ public:
+  // Without `policy` nothing is kept, and operators are only noted. `describes`: with the shapes of their arguments.
+  KeptResults(std::unique_ptr<OperatorPolicy> policy, bool describes);
+  ~KeptResults();
+
+  // The mode for the first run, which fills this, and one for each run after it, which needs it.
+  dtensor::Mode& recording();
+  std::unique_ptr<dtensor::Mode> replaying();
+
+  // The operators of the first run, and of the last one after it, as far as it came; one a line.
+  std::string operators_before() const;
+  std::string operators_again() const;
+
+  // Of results that are kept; memory that several share counts once.
+  int64_t num_bytes() const;
+
+ private:
+  struct Call {
+    std::string name;
+    bool is_kept = false;
+    std::vector<c10::IValue> results;
+    std::vector<uint32_t> versions;  // of the tensors among them
+  };
+  class Recording;
+  class Replaying;
+
+  std::unique_ptr<OperatorPolicy> policy_;
+  bool describes_;
+  std::vector<Call> calls_;
+  std::vector<std::string> again_;
+  std::unique_ptr<Recording> recording_;
+};
+
+}  // namespace titan::activation_checkpoint
