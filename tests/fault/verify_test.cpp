@@ -46,10 +46,11 @@ TEST(Verify, ShardedLayoutsHold) {
 TEST(Verify, TensorParallelLayoutsHold) {
   const test::Finished finished = verify(TITAN_BINARY,
                                          "tp=2; tp=2, sp=off; tp=2, loss_parallel=off; tp=2, accum=2; dp_shard=2, "
-                                         "tp=2; dp_replicate=2, tp=2; tp=2, dtype=bf16",
+                                         "tp=2; dp_replicate=2, tp=2; tp=2, dtype=bf16; tp=2, async_tp=on; "
+                                         "dp_shard=2, tp=2, async_tp=on",
                                          "", {"--model.args.n_heads=6", "--model.args.n_kv_heads=2"});
   EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
-  EXPECT_EQ(last_line(finished.out).rfind("verdict: all 7 layouts hold", 0), 0u) << finished.out;
+  EXPECT_EQ(last_line(finished.out).rfind("verdict: all 9 layouts hold", 0), 0u) << finished.out;
 }
 
 // 323 rows of a tied embedding over 3 ranks, then over 2 x 3: parts of unequal size.

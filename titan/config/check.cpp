@@ -166,6 +166,19 @@ void check_sequence(const JobConfig& config, Problems& problems) {
   if (config.validation.enable) check_one("validation.seq_len", config.validation.seq_len);
 }
 
+// Parts of the sequence are what communication and products are cut into.
+void check_async_tensor_parallel(const Parallelism& p, Problems& problems, std::vector<std::string>& notes) {
+  if (!p.enable_async_tensor_parallel) return;
+  if (p.tensor_parallel_degree <= 1) {
+    notes.push_back(
+        "parallelism.enable_async_tensor_parallel: without effect, since parallelism.tensor_parallel_degree is 1");
+  } else if (p.disable_sequence_parallel) {
+    problems.add(
+        "parallelism.enable_async_tensor_parallel: needs sequence parallel, got parallelism.disable_sequence_parallel "
+        "true; leave one of the two off");
+  }
+}
+
 void check_activation_checkpoint(const ActivationCheckpoint& ac, Problems& problems) {
   if (ac.mode == "selective" && ac.selective_ac_option != "op" && !is_positive_integer(ac.selective_ac_option)) {
     problems.add(fmt::format("activation_checkpoint.selective_ac_option: must be op or a positive integer, got \"{}\"",
@@ -249,6 +262,7 @@ void check(const JobConfig& config, int64_t world_size, Problems& problems, std:
   check_batches(config, world_size, problems);
   check_offload(config, world_size, problems);
   check_sequence(config, problems);
+  check_async_tensor_parallel(config.parallelism, problems, notes);
   check_activation_checkpoint(config.activation_checkpoint, problems);
   check_checkpoint(config.checkpoint, problems, notes);
   check_data_loader(config.training.dataloader, "training", problems);

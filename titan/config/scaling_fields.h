@@ -27,8 +27,7 @@ void visit_fields(Parallelism& s, Visitor&& field) {
         within(1, kMaxDegree));
   field("disable_loss_parallel", s.disable_loss_parallel, "Under tensor parallel, gather the logits before the loss.");
   field("enable_async_tensor_parallel", s.enable_async_tensor_parallel,
-        "Overlap tensor parallel communication with the matrix products.",
-        accepted() | part_of("parallelism.tensor_parallel_degree"));
+        "Overlap tensor parallel communication with the matrix products; needs sequence parallel.");
   field("pipeline_parallel_degree", s.pipeline_parallel_degree, "Ranks over which layers are spread as stages.",
         degree);
   field("module_fqns_per_model_part", s.module_fqns_per_model_part,

@@ -16,6 +16,7 @@ namespace titan::models {
 struct ShardingOptions {
   bool sequence_parallel = true;  // between blocks, each rank has a part of the sequence, not the whole
   bool loss_parallel = true;      // the logits stay spread over the vocabulary
+  bool asynchronous = false;      // products go on while parts of the sequence travel; needs sequence_parallel
 };
 
 ShardingOptions sharding_options_from(const config::JobConfig& job);

@@ -74,7 +74,8 @@ Parallelized parallelize(LanguageModel& model, const std::vector<parallel::Modul
   Parallelized parallelized;
   if (mesh.size("tp") > 1) {
     parallel::parallelize_module(model, mesh.slice("tp"), sharding_plan);
-    logging::info("Applied tensor parallelism to the model: {} ranks, {}, {}", mesh.size("tp"),
+    logging::info("Applied {}tensor parallelism to the model: {} ranks, {}, {}",
+                  job.parallelism.enable_async_tensor_parallel ? "asynchronous " : "", mesh.size("tp"),
                   job.parallelism.disable_sequence_parallel ? "whole sequences" : "sequence parallel",
                   job.parallelism.disable_loss_parallel ? "gathered logits" : "loss parallel");
   }

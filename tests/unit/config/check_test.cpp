@@ -19,6 +19,13 @@ std::string problems_of(const JobConfig& config, int64_t world_size) {
   return joined(problems.lines());
 }
 
+std::string notes_of(const JobConfig& config, int64_t world_size) {
+  Problems problems;
+  std::vector<std::string> notes;
+  check(config, world_size, problems, notes);
+  return joined(notes);
+}
+
 TEST(Check, DefaultsAreValidOnAnyNumberOfRanks) {
   for (const int64_t world_size : {1, 2, 3, 7, 10000}) EXPECT_EQ(problems_of({}, world_size), "") << world_size;
 }
@@ -58,6 +65,22 @@ TEST(Check, SequencesAreSplitEvenly) {
             "parallelism.disable_sequence_parallel\n");
   config.parallelism.disable_sequence_parallel = true;
   EXPECT_EQ(problems_of(config, 4), "");
+}
+
+TEST(Check, AsynchronousTensorParallelNeedsPartsOfTheSequence) {
+  JobConfig config;
+  config.parallelism.tensor_parallel_degree = 2;
+  config.parallelism.enable_async_tensor_parallel = true;
+  EXPECT_EQ(problems_of(config, 2), "");
+  config.parallelism.disable_sequence_parallel = true;
+  EXPECT_EQ(problems_of(config, 2),
+            "parallelism.enable_async_tensor_parallel: needs sequence parallel, got "
+            "parallelism.disable_sequence_parallel true; leave one of the two off\n");
+  config.parallelism.tensor_parallel_degree = 1;
+  EXPECT_EQ(problems_of(config, 1), "");
+  EXPECT_EQ(notes_of(config, 1),
+            "parallelism.enable_async_tensor_parallel: without effect, since parallelism.tensor_parallel_degree is "
+            "1\n");
 }
 
 TEST(Check, DegreesOutOfRangeDoNotOverflow) {
