@@ -53,6 +53,8 @@ struct ModelArgs {
   std::optional<int64_t> n_layers;
   std::optional<int64_t> n_heads;
   std::optional<int64_t> n_kv_heads;
+  std::optional<int64_t> head_dim;
+  std::optional<int64_t> hidden_dim;
   std::optional<int64_t> vocab_size;
   std::optional<int64_t> multiple_of;
   std::optional<double> ffn_dim_multiplier;

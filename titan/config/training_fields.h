@@ -70,6 +70,10 @@ void visit_fields(ModelArgs& s, Visitor&& field) {
   field("n_layers", s.n_layers, "Number of transformer blocks.", within(1, 1000000) | ours());
   field("n_heads", s.n_heads, "Number of query heads.", within(1, kMaxSize) | ours());
   field("n_kv_heads", s.n_kv_heads, "Number of key and value heads.", within(1, kMaxSize) | ours());
+  field("head_dim", s.head_dim, "Width of a head, of models where it is not dim / n_heads.",
+        within(1, kMaxSize) | ours());
+  field("hidden_dim", s.hidden_dim, "The FFN's hidden size, of models where it does not follow from dim.",
+        within(1, kMaxSize) | ours());
   field("vocab_size", s.vocab_size, "Rows of the embedding and of the output layer.", within(1, kMaxSize) | ours());
   field("multiple_of", s.multiple_of, "The FFN's hidden size is rounded up to a multiple of this.",
         within(1, kMaxSize) | ours());
@@ -88,7 +92,7 @@ template <class Visitor>
 void visit_fields(Model& s, Visitor&& field) {
   field("name", s.name, "Which model.",
         one_of({"llama3", "llama3_ft", "llama4", "qwen3", "deepseek_v3", "gpt_oss", "flux"}) | not_yet() |
-            works_with({"llama3"}));
+            works_with({"llama3", "qwen3"}));
   field("flavor", s.flavor, "Which of the model's sizes; model.args.* changes single ones.");
   field("hf_assets_path", s.hf_assets_path,
         "Folder in Hugging Face's layout: tokenizer.json, tokenizer_config.json, perhaps config.json and weights.");

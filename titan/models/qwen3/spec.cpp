@@ -1,0 +1,81 @@
+#include "titan/models/qwen3/spec.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "titan/config/check.h"
+#include "titan/config/job_config.h"
+#include "titan/config/problems.h"
+#include "titan/models/decoder_sharding.h"
+#include "titan/models/model_args.h"
+#include "titan/models/parallelize.h"
+#include "titan/models/qwen3/config.h"
+#include "titan/models/qwen3/model.h"
+#include "titan/models/qwen3/state_dict.h"
+#include "titan/nn/dtype.h"
+
+namespace titan::models::qwen3 {
+namespace {
+
+// Only after check() found nothing.
+Config config_for(const config::JobConfig& job) {
+  const std::optional<Config> flavor = config_of(job.model.flavor);
+  TORCH_INTERNAL_ASSERT(flavor.has_value(), "unchecked flavor ", job.model.flavor);
+  return with_args(*flavor, job.model.args);
+}
+
+void check_job(const config::JobConfig& job, config::Problems& problems) {
+  if (is_mixture_of_experts(job.model.flavor)) {
+    problems.add(
+        fmt::format("model.flavor: {} of qwen3 is a mixture of experts, which is not available yet; use one of {}",
+                    job.model.flavor, fmt::join(flavors(), ", ")));
+    return;
+  }
+  const std::optional<Config> flavor = config_of(job.model.flavor);
+  if (!flavor.has_value()) {
+    problems.add(fmt::format("model.flavor: expected one of {} for qwen3, got '{}'", fmt::join(flavors(), ", "),
+                             job.model.flavor));
+    return;
+  }
+  const Config config = with_args(*flavor, job.model.args);
+  check_args_are_known(job, known_args(), problems);
+  const size_t num_problems = problems.lines().size();
+  check(config, problems);
+  if (problems.lines().size() > num_problems) return;  // degrees against sizes that are none would say nothing
+  const DecoderSizes& sizes = config.sizes;
+  config::check_degrees_against_model(job, sizes.n_layers, sizes.n_heads, sizes.n_kv_heads, sizes.ffn_hidden_dim,
+                                      problems);
+}
+
+std::string describe(const config::JobConfig& job) { return models::describe(config_for(job).sizes); }
+
+int64_t vocab_size(const config::JobConfig& job) { return config_for(job).sizes.vocab_size; }
+
+std::shared_ptr<LanguageModel> build(const config::JobConfig& job) {
+  return std::make_shared<Transformer>(config_for(job), job.training.seq_len, nn::dtype_from(job.training.dtype));
+}
+
+Parallelized parallelize_job(LanguageModel& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
+                             at::Device device) {
+  const auto plan = decoder_sharding_plan(config_for(job).sizes.n_layers, sharding_options_from(job));
+  return parallelize(model, plan, job, mesh, device);
+}
+
+checkpoint::ForeignFormat hugging_face(const config::JobConfig& job) { return hugging_face_format(config_for(job)); }
+
+}  // namespace
+
+ModelSpec spec() {
+  return {
+      .name = "qwen3",
+      .flavors = flavors,
+      .check = check_job,
+      .describe = describe,
+      .vocab_size = vocab_size,
+      .build = build,
+      .parallelize = parallelize_job,
+      .hugging_face = hugging_face,
+  };
+}
+
+}  // namespace titan::models::qwen3
