@@ -48,6 +48,13 @@ class CountedBackend : public c10d::Backend {
     note(&Counts::all_to_all, input);
     return backend_->alltoall_base(output, input, output_splits, input_splits, options);
   }
+  c10::intrusive_ptr<Work> send(Tensors& tensors, int peer, int tag) override {
+    note(&Counts::sent_messages, tensors.front());
+    return backend_->send(tensors, peer, tag);
+  }
+  c10::intrusive_ptr<Work> recv(Tensors& tensors, int peer, int tag) override {
+    return backend_->recv(tensors, peer, tag);
+  }
 
  private:
   c10::intrusive_ptr<Backend> backend_;
@@ -58,7 +65,7 @@ class CountedBackend : public c10d::Backend {
 std::ostream& operator<<(std::ostream& out, const Counts& counts) {
   return out << counts.all_gather << " all_gather, " << counts.reduce_scatter << " reduce_scatter, "
              << counts.all_reduce << " all_reduce, " << counts.all_to_all << " all_to_all, " << counts.broadcast
-             << " broadcast, " << counts.bytes << " bytes";
+             << " broadcast, " << counts.sent_messages << " messages, " << counts.bytes << " bytes";
 }
 
 Counts counts_of(const std::function<void()>& body) {

@@ -1,4 +1,4 @@
-// A backend that counts: shows what a redistribution or an operator sends.
+// A backend that counts: shows what a redistribution, an operator or a module sends.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace titan::test {
 
 struct Counts {
-  int64_t all_gather = 0, reduce_scatter = 0, all_reduce = 0, all_to_all = 0, broadcast = 0;
+  int64_t all_gather = 0, reduce_scatter = 0, all_reduce = 0, all_to_all = 0, broadcast = 0, sent_messages = 0;
   int64_t bytes = 0;  // of what this rank put in
 
   int64_t collectives() const { return all_gather + reduce_scatter + all_reduce + all_to_all + broadcast; }

@@ -32,10 +32,10 @@ TEST(VocabularyParallel, LossAndGradientAreThoseOfWholeLogits) {
         for (const dtensor::Placement& placement : {dtensor::shard(1), dtensor::replicate()}) {
           const at::Tensor spread = dtensor::distribute_tensor(logits.detach(), mesh, {placement});
           spread.set_requires_grad(true);
-          const at::Tensor loss = vocabulary_parallel_cross_entropy(spread, labels);
-          const double sum = expected.item<double>();
+          // A copy: the loss is made in the logits' memory.
+          const at::Tensor loss = cross_entropy_(spread * 1, labels, 0.25);
+          const double sum = 0.25 * expected.item<double>();
           EXPECT_NEAR(loss.item<double>(), sum, 1e-6 * std::max(1.0, sum)) << vocabulary << " " << num_ranks;
-          (loss * 0.25).backward();
           EXPECT_TRUE(at::allclose(dtensor::full_tensor(spread.grad()), logits.grad(), 1e-5, 1e-7))
               << vocabulary << " " << num_ranks;
         }
@@ -44,12 +44,20 @@ TEST(VocabularyParallel, LossAndGradientAreThoseOfWholeLogits) {
   }
 }
 
+TEST(VocabularyParallel, RefusesLabelsOfNoToken) {
+  test::run_ranks(2, "shm", [](const std::shared_ptr<distributed::World>& world) {
+    const dtensor::Mesh mesh(distributed::DeviceMesh(world, {{"tp", 2}}));
+    const at::Tensor spread = dtensor::distribute_tensor(random({1, 8}, 1), mesh, {dtensor::shard(1)});
+    EXPECT_THROW(cross_entropy_(spread, at::tensor({8L}, at::kLong), 1.0), c10::ValueError);
+  });
+}
+
 TEST(VocabularyParallel, NoRankGathersLogits) {
   test::run_ranks(2, "shm", [](const std::shared_ptr<distributed::World>& world) {
     const dtensor::Mesh mesh(distributed::DeviceMesh(world, {{"tp", 2}}));
     const at::Tensor spread = dtensor::distribute_tensor(random({3, 8}, 1), mesh, {dtensor::shard(1)});
     spread.set_requires_grad(true);
-    vocabulary_parallel_cross_entropy(spread, at::zeros({3}, at::kLong)).backward();
+    cross_entropy_(spread * 1, at::zeros({3}, at::kLong), 1.0);
     EXPECT_EQ(dtensor::placements_of(spread.grad()), dtensor::Placements{dtensor::shard(1)});
   });
 }
