@@ -78,6 +78,7 @@ const std::vector<std::string>& dear_operators() {
       "aten::_scaled_dot_product_flash_attention_for_cpu",
       "aten::_scaled_dot_product_efficient_attention",
       "aten::_scaled_dot_product_cudnn_attention",
+      "titan::attention",
       // Of a float8 cast: one number out of a whole tensor.
       "aten::max",
       "aten::aminmax",

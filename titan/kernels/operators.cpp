@@ -18,6 +18,13 @@ torch::Library define_operators() {
   library.def("rms_norm(Tensor x, Tensor weight, float eps) -> (Tensor y, Tensor rstd)");
   library.def(
       "rms_norm_backward(Tensor grad, Tensor x, Tensor weight, Tensor rstd) -> (Tensor grad_x, Tensor grad_weight)");
+  library.def(
+      "attention(Tensor query, Tensor key, Tensor value, Tensor? first_key, bool is_causal, int query_offset, "
+      "int window, float scale) -> (Tensor out, Tensor logsumexp)");
+  library.def(
+      "attention_backward(Tensor grad_out, Tensor query, Tensor key, Tensor value, Tensor out, Tensor logsumexp, "
+      "Tensor? first_key, bool is_causal, int query_offset, int window, float scale) -> (Tensor grad_query, "
+      "Tensor grad_key, Tensor grad_value)");
   return library;
 }
 
@@ -25,6 +32,8 @@ torch::Library register_cpu_kernels() {
   torch::Library library(torch::Library::IMPL, "titan", c10::DispatchKey::CPU, __FILE__, __LINE__);
   library.impl("sum_of_squares", sum_of_squares_cpu);
   library.impl("random_normal_", random_normal_cpu);
+  library.impl("attention", attention_cpu);
+  library.impl("attention_backward", attention_backward_cpu);
   library.impl("rms_norm", rms_norm_cpu);
   library.impl("rms_norm_backward", rms_norm_backward_cpu);
   return library;
@@ -34,6 +43,8 @@ torch::Library register_cpu_kernels() {
 torch::Library register_composites() {
   torch::Library library(torch::Library::IMPL, "titan", c10::DispatchKey::CompositeExplicitAutograd, __FILE__,
                          __LINE__);
+  library.impl("attention", attention_composite);
+  library.impl("attention_backward", attention_backward_composite);
   library.impl("rms_norm", rms_norm_composite);
   library.impl("rms_norm_backward", rms_norm_backward_composite);
   return library;

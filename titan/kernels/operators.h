@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <tuple>
 
 namespace c10 {
@@ -39,5 +40,21 @@ std::tuple<at::Tensor, at::Tensor> rms_norm_backward_cpu(const at::Tensor& grad,
                                                          const at::Tensor& weight, const at::Tensor& rstd);
 std::tuple<at::Tensor, at::Tensor> rms_norm_backward_composite(const at::Tensor& grad, const at::Tensor& x,
                                                                const at::Tensor& weight, const at::Tensor& rstd);
+
+std::tuple<at::Tensor, at::Tensor> attention_cpu(const at::Tensor& query, const at::Tensor& key,
+                                                 const at::Tensor& value, const std::optional<at::Tensor>& first_key,
+                                                 bool is_causal, int64_t query_offset, int64_t window, double scale);
+std::tuple<at::Tensor, at::Tensor> attention_composite(const at::Tensor& query, const at::Tensor& key,
+                                                       const at::Tensor& value,
+                                                       const std::optional<at::Tensor>& first_key, bool is_causal,
+                                                       int64_t query_offset, int64_t window, double scale);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_cpu(
+    const at::Tensor& grad_out, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key, bool is_causal,
+    int64_t query_offset, int64_t window, double scale);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_composite(
+    const at::Tensor& grad_out, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key, bool is_causal,
+    int64_t query_offset, int64_t window, double scale);
 
 }  // namespace titan::kernels

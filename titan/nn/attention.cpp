@@ -2,11 +2,22 @@
 
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include "titan/kernels/attention.h"
+
 namespace titan::nn {
 namespace {
 
 std::shared_ptr<RMSNorm> make_head_norm(int64_t head_dim, std::optional<double> eps, at::ScalarType dtype) {
   return eps.has_value() ? std::make_shared<RMSNorm>(head_dim, *eps, dtype) : nullptr;
+}
+
+// Tensors as in kernels::attention.
+at::Tensor flash_attention_of_aten(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const bool grouped = q.size(2) != k.size(2);
+  const at::Tensor attended = at::scaled_dot_product_attention(
+      q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), /*attn_mask=*/{}, /*dropout_p=*/0.0,
+      /*is_causal=*/true, /*scale=*/std::nullopt, /*enable_gqa=*/grouped);  // [batch, heads, seq, head_dim]
+  return attended.transpose(1, 2);
 }
 
 }  // namespace
@@ -30,11 +41,9 @@ at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& freqs_cis) 
   if (k_norm) k = k_norm(k);
   std::tie(q, k) = apply_rotary_emb(q, k, freqs_cis, rotary_pairs_);
 
-  const bool grouped = q.size(2) != k.size(2);
-  const at::Tensor attended = at::scaled_dot_product_attention(
-      q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), /*attn_mask=*/{}, /*dropout_p=*/0.0,
-      /*is_causal=*/true, /*scale=*/std::nullopt, /*enable_gqa=*/grouped);  // [batch, heads, seq, head_dim]
-  return wo(attended.transpose(1, 2).reshape({batch, seq, -1}));
+  const at::Tensor attended =
+      q.is_cuda() ? flash_attention_of_aten(q, k, v) : kernels::attention(q, k, v, {.is_causal = true});
+  return wo(attended.reshape({batch, seq, -1}));
 }
 
 }  // namespace titan::nn

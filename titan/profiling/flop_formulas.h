@@ -7,6 +7,9 @@
 
 #include <string_view>
 
+namespace at {
+class Tensor;
+}
 namespace c10 {
 struct FunctionSchema;
 }
@@ -21,6 +24,8 @@ struct FlopFormula {
   // algorithm 1): S = Q K^T and O = P V. Backward (algorithm 4): S again, dQ = dS K, dK = dS^T Q; dV = P^T dO,
   // dP = dO V^T.
   int num_query_key_products = 0, num_value_products = 0;
+  // [batch, seq, heads, head_dim] instead of [batch, heads, seq, head_dim], and a mask by titan::attention's arguments.
+  bool is_own = false;
 
   bool is_attention() const { return left.empty(); }
   // Of one call with these `inputs`, in the order of `schema`.
@@ -33,5 +38,10 @@ const FlopFormula* find_flop_formula(std::string_view operator_name);
 // How many pairs of a query and a key meet: all of them, or those up to the query's own position, the first query
 // meeting the first key.
 double num_attended_pairs(int64_t query_len, int64_t key_len, bool causal);
+
+// The same for the mask of kernels::attention, summed over the batch. first_key: a tensor [batch, query_len] int64, or
+// undefined; it is read, so on a GPU this waits.
+double num_attended_pairs(int64_t batch, int64_t query_len, int64_t key_len, bool causal, int64_t query_offset,
+                          int64_t window, const at::Tensor& first_key);
 
 }  // namespace titan::profiling

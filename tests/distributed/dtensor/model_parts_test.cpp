@@ -14,6 +14,7 @@
 #include "tests/distributed/dtensor/meshes.h"
 #include "tests/distributed/dtensor/operator_check.h"
 #include "tests/support/tensors.h"
+#include "titan/kernels/attention.h"
 
 namespace titan::test {
 namespace {
@@ -56,6 +57,24 @@ TEST(DTensorAttention, BatchAndHeadsMayBeSharded) {
                    },
                    {random({2, 4, 5, 8}, 1), random({2, 2, 5, 8}, 2), random({2, 2, 5, 8}, 3)}, mesh,
                    {.tolerance = 1e-4});
+  });
+}
+
+TEST(DTensorAttention, OursTakesBatchAndHeadsToo) {
+  on_meshes([](const dtensor::Mesh& mesh) {
+    for (const int64_t kv_heads : {4, 2}) {
+      check_operator(
+          "attention",
+          [](const Tensors& x) { return Tensors{kernels::attention(x[0], x[1], x[2], {.is_causal = true})}; },
+          {random({2, 5, 4, 8}, 1), random({2, 5, kv_heads, 8}, 2), random({2, 5, kv_heads, 8}, 3)}, mesh,
+          {.tolerance = 1e-4});
+    }
+    const at::Tensor first_key = at::arange(5, at::kLong).div(2, "floor").mul(2).repeat({2, 1});
+    check_operator("documents",
+                   [](const Tensors& x) {
+                     return Tensors{kernels::attention(x[0], x[0], x[0], {.is_causal = true, .first_key = x[1]})};
+                   },
+                   {random({2, 5, 4, 8}, 1), first_key}, mesh, {.tolerance = 1e-4});
   });
 }
 

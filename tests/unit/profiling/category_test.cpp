@@ -8,6 +8,7 @@ namespace {
 TEST(Category, SortsOperatorsByWhatTheyAreFor) {
   EXPECT_EQ(category_of_operator("aten::mm"), Category::kMatmul);
   EXPECT_EQ(category_of_operator("aten::_scaled_dot_product_flash_attention_for_cpu_backward"), Category::kAttention);
+  EXPECT_EQ(category_of_operator("titan::attention_backward"), Category::kAttention);
   EXPECT_EQ(category_of_operator("aten::_fused_adamw_"), Category::kOptimizer);
   EXPECT_EQ(category_of_operator("aten::_foreach_mul_"), Category::kOptimizer);
   EXPECT_EQ(category_of_operator("titan::sum_of_squares"), Category::kOptimizer);

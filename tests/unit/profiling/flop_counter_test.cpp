@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "titan/kernels/attention.h"
 #include "titan/loss/cross_entropy.h"
 #include "titan/models/llama3/model.h"
 
@@ -65,6 +66,15 @@ TEST(FlopCounter, CausalAttentionCountsTheHalfThatIsComputed) {
   EXPECT_EQ(backward.attention, 2 * (2 * 6 * 15) * 5 * 8);
   EXPECT_EQ(backward.matmul, 0);
   EXPECT_EQ(count([&] { attention(/*causal=*/false); }).attention, 2 * (2 * 6 * 25) * (8 + 8));
+}
+
+TEST(FlopCounter, OwnAttentionCountsWhatItsMaskLeaves) {
+  const auto leaf = [](int64_t heads) { return at::randn({2, 5, heads, 8}).requires_grad_(); };
+  const at::Tensor q = leaf(6), k = leaf(2), v = leaf(2);
+  at::Tensor y;
+  const FlopCount forward = count([&] { y = kernels::attention(q, k, v, {.is_causal = true, .window = 2}); });
+  EXPECT_EQ(forward.attention, 2 * (2 * 6 * (1 + 2 + 2 + 2 + 2)) * (8 + 8));
+  EXPECT_EQ(count([&] { y.sum().backward(); }).attention, 2 * (2 * 6 * (1 + 2 + 2 + 2 + 2)) * 5 * 8);
 }
 
 TEST(FlopCounter, CountsEveryThreadButOnlyWhileItLives) {

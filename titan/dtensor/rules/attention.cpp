@@ -11,17 +11,34 @@
 namespace titan::dtensor {
 namespace {
 
-// query: [batch, heads, seq, head_dim]; key and value: [batch, kv_heads, kv_seq, head_dim].
-// Heads that share a key head must stay together.
+// Heads, dimension kHeads of query and key, that share a key head must stay together.
+template <int64_t kHeads>
 bool groups_of_heads_stay(const Call& call, const std::vector<Placements>& inputs) {
-  const int64_t heads = call.operand("query").sizes()[1], kv_heads = call.operand("key").sizes()[1];
+  const int64_t heads = call.operand("query").sizes()[kHeads], kv_heads = call.operand("key").sizes()[kHeads];
   int64_t num_shards = 1;
   for (size_t axis = 0; axis < call.mesh->sizes.size(); ++axis) {
-    if (inputs[call.index_of("query")][axis].is_shard(1)) num_shards *= call.mesh->sizes[axis];
+    if (inputs[call.index_of("query")][axis].is_shard(kHeads)) num_shards *= call.mesh->sizes[axis];
   }
   return heads == kv_heads || kv_heads % num_shards == 0;
 }
 
+// titan::attention and its backward: [batch, seq, heads, width], the log-sum-exp [batch, heads, seq], and first_key
+// [batch, seq].
+std::vector<Strategy> own_attention(const Call& call) {
+  std::vector<Strategy> strategies;
+  for (const int64_t dim : {0, 2}) {
+    const auto placement = [&](int64_t num_dims) {
+      if (dim == 0 || num_dims == 4) return shard(dim);
+      return num_dims == 3 ? shard(1) : replicate();
+    };
+    Strategy& strategy = strategies.emplace_back();
+    for (const Operand& operand : call.operands) strategy.inputs.push_back(placement(operand.dim()));
+    for (const Output& output : call.outputs) strategy.outputs.push_back(placement(output.dim()));
+  }
+  return strategies;
+}
+
+// ATen's: query [batch, heads, seq, head_dim]; key and value [batch, kv_heads, kv_seq, head_dim].
 // Outputs and operands are sharded by batch or heads where they have it; what is not 4-dimensional, or 3-dimensional
 // (the log-sum-exp), is the same on all ranks (random states).
 std::vector<Strategy> attention(const Call& call) {
@@ -89,9 +106,12 @@ void add_attention_rules(RuleTable& table) {
   table.begin_family("attention");
   table.add(
       {"aten::_scaled_dot_product_flash_attention_for_cpu"},
-      {.per_axis = attention, .fits = groups_of_heads_stay, .kernel = nothing_of_nothing, .outputs = cpu_outputs});
-  table.add({"aten::_scaled_dot_product_flash_attention_for_cpu_backward"},
-            {.per_axis = attention, .fits = groups_of_heads_stay, .kernel = nothing_of_nothing, .outputs = gradients});
+      {.per_axis = attention, .fits = groups_of_heads_stay<1>, .kernel = nothing_of_nothing, .outputs = cpu_outputs});
+  table.add(
+      {"aten::_scaled_dot_product_flash_attention_for_cpu_backward"},
+      {.per_axis = attention, .fits = groups_of_heads_stay<1>, .kernel = nothing_of_nothing, .outputs = gradients});
+  table.add({"titan::attention", "titan::attention_backward"},
+            {.per_axis = own_attention, .fits = groups_of_heads_stay<2>});
 }
 
 }  // namespace titan::dtensor
