@@ -114,6 +114,21 @@ TEST(Llama3Tiny, ShardedOverThreeRanksTheLossesAreTheSame) {
                golden_steps("losses.txt"), 1e-5, 2e-4);
 }
 
+// 6 heads in 2 groups on one rank, on two that share them, and on three pairs with a sample each.
+TEST(Llama3Tiny, TensorParallelTheLossesAreTheSame) {
+  const auto golden = golden_steps("losses_6_heads.txt");
+  const auto check = [&](std::vector<std::string> flags, int64_t num_ranks) {
+    flags.insert(flags.end(), {"--model.args.n_heads=6", "--model.args.n_kv_heads=2"});
+    expect_equal(train(flags, num_ranks), golden, 1e-5, 2e-4);
+  };
+  const std::string degree = "--parallelism.tensor_parallel_degree=2";
+  check({}, 1);
+  check({degree}, 2);
+  check({degree, "--parallelism.enable_async_tensor_parallel"}, 2);
+  check({degree, "--parallelism.disable_sequence_parallel", "--parallelism.disable_loss_parallel"}, 2);
+  check({degree, "--training.local_batch_size=1", "--parallelism.data_parallel_shard_degree=3"}, 6);
+}
+
 TEST(Llama3Tiny, OptimizerImplementationsAgree) {
   for (const std::string implementation : {"foreach", "for-loop"}) {
     expect_equal(train({"--optimizer.implementation=" + implementation}), golden_steps("losses.txt"), 1e-5, 2e-4);

@@ -13,6 +13,7 @@ paragraphs of this project's corpus: few, so that the dataset loops. Written bes
   logits.safetensors       the logits of step 1's first row at the seed weights, and the rotary frequencies
   losses.txt               step, loss, gradient norm (fp64) of each step, in fp32
   losses_bf16.txt          the same with bfloat16 compute copies of fp32 parameters
+  losses_6_heads.txt       the same in fp32 of 6 heads in 2 groups: the same weights, and heads that two ranks share
 """
 
 import json
@@ -71,10 +72,17 @@ def make_tokenizer(texts):
     )
 
 
-def build():
+def build(groups=1):
     torch.manual_seed(42)
     args = TransformerModelArgs(
-        dim=24, n_layers=2, n_heads=3, n_kv_heads=1, vocab_size=VOCAB, multiple_of=8, rope_theta=500000, max_seq_len=SEQ
+        dim=24,
+        n_layers=2,
+        n_heads=3 * groups,
+        n_kv_heads=groups,
+        vocab_size=VOCAB,
+        multiple_of=8,
+        rope_theta=500000,
+        max_seq_len=SEQ,
     )
     model = Transformer(args)
     with torch.no_grad():
@@ -100,8 +108,8 @@ def fp64_norm(model):
     return math.sqrt(sum(float(p.grad.double().pow(2).sum()) for p in model.parameters()))
 
 
-def train(data, autocast, on_first_gradients=None):
-    model = build()
+def train(data, autocast, on_first_gradients=None, groups=1):
+    model = build(groups)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=LR, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, fused=True
     )
@@ -144,6 +152,7 @@ def main():
 
     (HERE / "losses.txt").write_text(train(data, False, save_gradients))
     (HERE / "losses_bf16.txt").write_text(train(data, True))
+    (HERE / "losses_6_heads.txt").write_text(train(data, False, groups=2))
 
 
 if __name__ == "__main__":
