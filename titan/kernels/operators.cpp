@@ -25,6 +25,15 @@ torch::Library define_operators() {
       "attention_backward(Tensor grad_out, Tensor query, Tensor key, Tensor value, Tensor out, Tensor logsumexp, "
       "Tensor? first_key, bool is_causal, int query_offset, int window, float scale) -> (Tensor grad_query, "
       "Tensor grad_key, Tensor grad_value)");
+  library.def("swiglu(Tensor gate, Tensor up) -> Tensor");
+  library.def("swiglu_backward(Tensor grad, Tensor gate, Tensor up) -> (Tensor grad_gate, Tensor grad_up)");
+  library.def("rotary(Tensor x, Tensor turns, bool halves, bool back) -> Tensor");
+  library.def(
+      "logit_rows(Tensor logits, Tensor labels, int first, int vocabulary, int ignore_index) -> (Tensor largest, "
+      "Tensor sum, Tensor label_logit)");
+  library.def(
+      "logit_gradient_(Tensor(a!) logits, Tensor labels, Tensor largest, Tensor sum, int first, int ignore_index, "
+      "float scale) -> Tensor(a!)");
   return library;
 }
 
@@ -36,6 +45,11 @@ torch::Library register_cpu_kernels() {
   library.impl("attention_backward", attention_backward_cpu);
   library.impl("rms_norm", rms_norm_cpu);
   library.impl("rms_norm_backward", rms_norm_backward_cpu);
+  library.impl("swiglu", swiglu_cpu);
+  library.impl("swiglu_backward", swiglu_backward_cpu);
+  library.impl("rotary", rotary_cpu);
+  library.impl("logit_rows", logit_rows_cpu);
+  library.impl("logit_gradient_", logit_gradient_cpu);
   return library;
 }
 
@@ -47,6 +61,11 @@ torch::Library register_composites() {
   library.impl("attention_backward", attention_backward_composite);
   library.impl("rms_norm", rms_norm_composite);
   library.impl("rms_norm_backward", rms_norm_backward_composite);
+  library.impl("swiglu", swiglu_composite);
+  library.impl("swiglu_backward", swiglu_backward_composite);
+  library.impl("rotary", rotary_composite);
+  library.impl("logit_rows", logit_rows_composite);
+  library.impl("logit_gradient_", logit_gradient_composite);
   return library;
 }
 

@@ -57,4 +57,24 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_composite(
     const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key, bool is_causal,
     int64_t query_offset, int64_t window, double scale);
 
+at::Tensor swiglu_cpu(const at::Tensor& gate, const at::Tensor& up);
+at::Tensor swiglu_composite(const at::Tensor& gate, const at::Tensor& up);
+std::tuple<at::Tensor, at::Tensor> swiglu_backward_cpu(const at::Tensor& grad, const at::Tensor& gate,
+                                                       const at::Tensor& up);
+std::tuple<at::Tensor, at::Tensor> swiglu_backward_composite(const at::Tensor& grad, const at::Tensor& gate,
+                                                             const at::Tensor& up);
+
+at::Tensor rotary_cpu(const at::Tensor& x, const at::Tensor& turns, bool halves, bool back);
+at::Tensor rotary_composite(const at::Tensor& x, const at::Tensor& turns, bool halves, bool back);
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> logit_rows_cpu(const at::Tensor& logits, const at::Tensor& labels,
+                                                              int64_t first, int64_t vocabulary, int64_t ignore_index);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> logit_rows_composite(const at::Tensor& logits, const at::Tensor& labels,
+                                                                    int64_t first, int64_t vocabulary,
+                                                                    int64_t ignore_index);
+at::Tensor& logit_gradient_cpu(at::Tensor& logits, const at::Tensor& labels, const at::Tensor& largest,
+                               const at::Tensor& sum, int64_t first, int64_t ignore_index, double scale);
+at::Tensor& logit_gradient_composite(at::Tensor& logits, const at::Tensor& labels, const at::Tensor& largest,
+                                     const at::Tensor& sum, int64_t first, int64_t ignore_index, double scale);
+
 }  // namespace titan::kernels

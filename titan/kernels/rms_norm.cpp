@@ -30,8 +30,7 @@ void check(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 bool has_loops(const at::Tensor& x, const at::Tensor& weight) {
-  const at::ScalarType dtype = x.scalar_type();
-  return dtype == weight.scalar_type() && (dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf);
+  return x.scalar_type() == weight.scalar_type() && cpu::has_floats(x.scalar_type());
 }
 
 // A number for each row, for [..., dim].

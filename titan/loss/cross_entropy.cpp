@@ -2,8 +2,9 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/log.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -11,6 +12,7 @@
 #include <algorithm>
 
 #include "titan/dtensor/dtensor.h"
+#include "titan/kernels/cross_entropy.h"
 #include "titan/loss/vocabulary_parallel.h"
 
 namespace titan::loss {
@@ -28,16 +30,8 @@ at::Tensor sum_over_chunks(const at::Tensor& hidden, const at::Tensor& labels, n
   for (int64_t begin = 0; begin < num_tokens; begin += chunk_size) {
     const int64_t size = std::min(chunk_size, num_tokens - begin);
     at::Tensor chunk = hidden.narrow(0, begin, size).detach().set_requires_grad(record);
-    const at::Tensor logits = output(chunk), targets = labels.narrow(0, begin, size);
-    const at::Tensor sum = dtensor::is_dtensor(logits) ? vocabulary_parallel_cross_entropy(logits, targets)
-                                                       : at::cross_entropy_loss(logits.to(at::kFloat), targets, {},
-                                                                                at::Reduction::Sum, kIgnoreIndex);
-    at::Tensor loss = sum * scale;
-    if (record) {
-      loss.backward();
-      hidden_grad.narrow(0, begin, size).copy_(chunk.grad());
-    }
-    total += loss.detach();
+    total += cross_entropy_(output(chunk), labels.narrow(0, begin, size), scale);
+    if (record) hidden_grad.narrow(0, begin, size).copy_(chunk.grad());
   }
   return total;
 }
@@ -63,6 +57,21 @@ struct ChunkedCrossEntropy : torch::autograd::Function<ChunkedCrossEntropy> {
 }  // namespace
 
 int64_t count_valid_tokens(const at::Tensor& labels) { return (labels != kIgnoreIndex).sum().item<int64_t>(); }
+
+at::Tensor cross_entropy_(const at::Tensor& logits, const at::Tensor& labels, double scale) {
+  VocabularyShard own = dtensor::is_dtensor(logits)
+                            ? vocabulary_shard(logits)
+                            : VocabularyShard{.logits = logits, .columns = {.vocabulary = logits.size(1)}};
+  own.columns.ignore_index = kIgnoreIndex;
+  kernels::LogitRows rows = kernels::logit_rows(own.logits, labels, own.columns);
+  if (own.group != nullptr) rows = join_rows(rows, *own.group);
+  const at::Tensor losses = at::log(rows.sum) + (rows.largest - rows.label_logit);
+  if (at::GradMode::is_enabled() && own.logits.requires_grad()) {
+    kernels::logit_gradient_(own.logits, labels, rows.largest, rows.sum, own.columns, scale);
+    own.logits.backward(own.logits.detach());
+  }
+  return at::where(labels == kIgnoreIndex, 0.0, losses).sum() * scale;
+}
 
 at::Tensor chunked_cross_entropy(const at::Tensor& hidden, const at::Tensor& labels, nn::Linear& output, double scale,
                                  int64_t num_chunks) {

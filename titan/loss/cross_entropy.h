@@ -21,9 +21,15 @@ constexpr int64_t kIgnoreIndex = -100;
 // How many of `labels` are to be predicted.
 int64_t count_valid_tokens(const at::Tensor& labels);
 
-// scale * sum over tokens of -log softmax(output(hidden))[label]: a scalar, fp32.
-// hidden: [batch, seq, dim]; labels: [batch, seq] int64. Where the output layer gives DTensors, spread over the
-// vocabulary, they stay so (vocabulary_parallel.h).
+// scale * sum over tokens of -log softmax(logits)[label]: a scalar, fp32, computed in fp32. logits: [tokens,
+// vocabulary], plain or spread over the vocabulary (vocabulary_parallel.h: collective, the result is the same on every
+// rank); labels: [tokens] int64, plain. Throws c10::ValueError for labels outside the vocabulary.
+//
+// The loss is the end of the graph: where gradients are recorded, the gradient of the logits is computed at once, in
+// their own memory, and their backward runs. The logits are used up, and the result is plain.
+at::Tensor cross_entropy_(const at::Tensor& logits, const at::Tensor& labels, double scale);
+
+// The same of output(hidden). hidden: [batch, seq, dim]; labels: [batch, seq] int64.
 //
 // The tokens are cut into `num_chunks` runs; only one run's logits exist at a time. Where gradients are recorded, each
 // chunk runs its backward at once, which is possible because the loss is the end of the graph: the output layer's

@@ -1,14 +1,29 @@
-// Cross-entropy of logits that are spread over the vocabulary: no rank ever has a whole row of them (Megatron-LM,
-// Shoeybi et al. 2019, arXiv 1909.08053, section 3).
+// Logits that are spread over the vocabulary: no rank ever has a whole row of them (Megatron-LM, Shoeybi et al. 2019,
+// arXiv 1909.08053, section 3). What each rank knows of a row is joined by two all-reduces of a number or two per
+// token; the loss is made of it as of whole rows (cross_entropy.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include "titan/kernels/cross_entropy.h"
+
+namespace titan::distributed {
+class ProcessGroup;
+}
+
 namespace titan::loss {
 
-// Sum over tokens of -log softmax(logits)[label], [] float32, the same on every rank; tokens with label kIgnoreIndex
-// count nothing. logits: [tokens, vocabulary], a DTensor of one axis, Shard(1) (uneven too) or replicated. labels:
-// [tokens] int64, plain, the same on every rank. Computes in fp32. Two all-reduces of a number or two per token.
-at::Tensor vocabulary_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& labels);
+// A rank's columns of logits.
+struct VocabularyShard {
+  at::Tensor logits;                           // [tokens, columns]; gradients flow back through it
+  kernels::LogitColumns columns;               // which ones
+  distributed::ProcessGroup* group = nullptr;  // the ranks that have the others
+};
+
+// logits: [tokens, vocabulary], a DTensor of one axis, Shard(1) (uneven too) or replicated.
+VocabularyShard vocabulary_shard(const at::Tensor& logits);
+
+// Of whole rows, from what this rank has found in its columns. Collective over `group`.
+kernels::LogitRows join_rows(const kernels::LogitRows& own, distributed::ProcessGroup& group);
 
 }  // namespace titan::loss

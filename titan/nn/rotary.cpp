@@ -8,8 +8,6 @@
 #include <ATen/ops/polar.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/reciprocal.h>
-#include <ATen/ops/view_as_complex.h>
-#include <ATen/ops/view_as_real.h>
 #include <ATen/ops/where.h>
 
 #include <numbers>
@@ -31,18 +29,6 @@ at::Tensor scaled(const at::Tensor& frequencies, const RopeScaling& scaling) {
   return at::where(is_long, stretched, at::where(is_short, frequencies, between));
 }
 
-at::Tensor turned(const at::Tensor& x, const at::Tensor& freqs_cis, RotaryPairs pairs) {
-  const int64_t batch = x.size(0), seq = x.size(1), heads = x.size(2), num_pairs = x.size(3) / 2;
-  const at::Tensor elements = x.to(at::kFloat);
-  if (pairs == RotaryPairs::kNeighbours) {
-    const at::Tensor numbers = at::view_as_complex(elements.reshape({batch, seq, heads, num_pairs, 2}));
-    return at::view_as_real(numbers * freqs_cis).flatten(3).to(x.scalar_type());
-  }
-  const at::Tensor side_by_side = elements.reshape({batch, seq, heads, 2, num_pairs}).transpose(3, 4).contiguous();
-  const at::Tensor numbers = at::view_as_complex(side_by_side) * freqs_cis;
-  return at::view_as_real(numbers).transpose(3, 4).flatten(3).to(x.scalar_type());
-}
-
 }  // namespace
 
 at::Tensor precompute_freqs_cis(int64_t head_dim, int64_t num_positions, double theta, const RopeScaling& scaling,
@@ -57,9 +43,7 @@ at::Tensor precompute_freqs_cis(int64_t head_dim, int64_t num_positions, double 
 
 std::pair<at::Tensor, at::Tensor> apply_rotary_emb(const at::Tensor& xq, const at::Tensor& xk,
                                                    const at::Tensor& freqs_cis, RotaryPairs pairs) {
-  const int64_t seq = xq.size(1);
-  const at::Tensor turns = freqs_cis.narrow(0, 0, seq).view({1, seq, 1, xq.size(3) / 2});
-  return {turned(xq, turns, pairs), turned(xk, turns, pairs)};
+  return {kernels::rotary(xq, freqs_cis, pairs), kernels::rotary(xk, freqs_cis, pairs)};
 }
 
 }  // namespace titan::nn

@@ -8,12 +8,11 @@
 #include <cstdint>
 #include <utility>
 
+#include "titan/kernels/rotary.h"
+
 namespace titan::nn {
 
-enum class RotaryPairs {
-  kNeighbours,  // (2i, 2i + 1): as in the paper; Llama as Meta trains it
-  kHalves,      // (i, i + head_dim / 2): Hugging Face's models, Qwen
-};
+using kernels::RotaryPairs;
 
 // Llama 3.1's stretching of the slow frequencies, by which a model trained on original_max_position_embeddings
 // positions reads more. A factor of 1 changes nothing.

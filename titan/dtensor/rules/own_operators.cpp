@@ -1,6 +1,7 @@
 // Operators of ours ("titan::", titan/kernels).
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <string_view>
 #include <vector>
 
 #include "titan/dtensor/rule.h"
@@ -69,15 +70,47 @@ std::vector<Strategy> rms_norm_backward(const Call& call) {
   return strategies;
 }
 
+// Every tensor has the same shape, and each element needs those at its place. Linear in `term`, which may be sums.
+std::vector<Strategy> elements(const Call& call, std::string_view term) {
+  std::vector<Strategy> strategies;
+  for (int64_t dim = 0; dim < call.operands.front().dim(); ++dim) {
+    strategies.push_back({Placements(call.operands.size(), shard(dim)), Placements(call.outputs.size(), shard(dim))});
+  }
+  for (const Placement& sum : sums(call)) {
+    strategies.push_back(call.strategy({{term, sum}}, Placements(call.outputs.size(), sum)));
+  }
+  return strategies;
+}
+
+std::vector<Strategy> swiglu(const Call& call) { return elements(call, "up"); }
+std::vector<Strategy> swiglu_backward(const Call& call) { return elements(call, "grad"); }
+
+// rotary(x, turns, ...): batch and heads; the turns are by position.
+std::vector<Strategy> rotary(const Call& call) {
+  std::vector<Strategy> strategies;
+  for (const int64_t dim : {0, 2}) strategies.push_back(call.strategy({{"x", shard(dim)}}, {shard(dim)}));
+  for (const Placement& sum : sums(call)) strategies.push_back(call.strategy({{"x", sum}}, {sum}));
+  return strategies;
+}
+
+// logit_rows, logit_gradient_: of each row by itself.
+std::vector<Strategy> by_row(const Call& call) {
+  return {{Placements(call.operands.size(), shard(0)), Placements(call.outputs.size(), shard(0))}};
+}
+
+std::vector<at::Tensor> first_operand(const Call& call) { return {call.operands.front().meta}; }
+
 }  // namespace
 
 void add_own_rules(RuleTable& table) {
   table.begin_family("titan's own");
-  table.add({"titan::random_normal_"}, {.whole_mesh = as_it_is, .kernel = fill_blocks, .outputs = [](const Call& call) {
-                                          return std::vector<at::Tensor>{call.operands.front().meta};
-                                        }});
+  table.add({"titan::random_normal_"}, {.whole_mesh = as_it_is, .kernel = fill_blocks, .outputs = first_operand});
   table.add({"titan::rms_norm"}, {.per_axis = rms_norm});
   table.add({"titan::rms_norm_backward"}, {.per_axis = rms_norm_backward});
+  table.add({"titan::swiglu"}, {.per_axis = swiglu});
+  table.add({"titan::swiglu_backward"}, {.per_axis = swiglu_backward});
+  table.add({"titan::rotary"}, {.per_axis = rotary});
+  table.add({"titan::logit_rows", "titan::logit_gradient_"}, {.per_axis = by_row});
 }
 
 }  // namespace titan::dtensor

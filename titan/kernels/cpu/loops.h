@@ -11,6 +11,8 @@
 // others.
 #pragma once
 
+#include <c10/core/ScalarType.h>
+
 #include <algorithm>
 #include <cstdint>
 
@@ -36,6 +38,11 @@ const Loops& loops() {
     return loops_for<Loops, Capability::kDefault>();
   }();
   return chosen;
+}
+
+// Whether loops take tensors of a dtype: they compute in fp32 (floats.h).
+inline bool has_floats(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf;
 }
 
 // at::parallel_for's grain size for rows of `length` elements: what is worth starting a thread for.
