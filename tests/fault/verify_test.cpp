@@ -53,12 +53,13 @@ TEST(Verify, TensorParallelLayoutsHold) {
   EXPECT_EQ(last_line(finished.out).rfind("verdict: all 9 layouts hold", 0), 0u) << finished.out;
 }
 
-// 323 rows of a tied embedding over 3 ranks, then over 2 x 3: parts of unequal size.
+// 323 rows of a tied embedding and 67 hidden features over 3 ranks, then over 2 x 3: parts of unequal size.
 TEST(Verify, TensorParallelTiedModelsOfOddSizesHold) {
   const test::Finished finished =
-      verify(TITAN_BINARY, "tp=3; dp_shard=2, tp=3", "",
-             {"--model.args.n_heads=6", "--model.args.n_kv_heads=3", "--model.args.multiple_of=24",
-              "--model.args.vocab_size=323", "--model.args.enable_weight_tying", "--training.max_norm=100"});
+      verify(TITAN_BINARY, "tp=3, async_tp=on; dp_shard=2, tp=3", "",
+             {"--model.args.n_heads=6", "--model.args.n_kv_heads=3", "--model.args.multiple_of=1",
+              "--model.args.ffn_dim_multiplier=1.05", "--model.args.vocab_size=323", "--model.args.enable_weight_tying",
+              "--training.max_norm=100"});
   EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
 }
 

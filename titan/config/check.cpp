@@ -63,7 +63,10 @@ std::string_view key_to_blame(const std::vector<Degree>& degrees) {
 
 void check_ranges(const JobConfig& config, Problems& problems) {
   JobConfig copy = config;
-  for (const Field& field : fields_of(copy)) {
+  const std::vector<Field> fields = fields_of(copy);
+  for (const Field& field : fields) {
+    const std::string_view opens = field.attributes.open_with;
+    if (!opens.empty() && is_on(find_field(fields, opens))) continue;
     if (const auto wrong = out_of_range(field)) problems.add(fmt::format("{}: {}", field.key, *wrong));
   }
 }
@@ -270,7 +273,7 @@ void check(const JobConfig& config, int64_t world_size, Problems& problems, std:
 }
 
 void check_degrees_against_model(const JobConfig& config, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads,
-                                 int64_t ffn_hidden_dim, Problems& problems) {
+                                 Problems& problems) {
   const int64_t tp = config.parallelism.tensor_parallel_degree;
   const auto divides = [&](std::string_view name, int64_t size) {
     if (tp < 1 || size < 1 || size % tp == 0) return true;
@@ -278,7 +281,7 @@ void check_degrees_against_model(const JobConfig& config, int64_t n_layers, int6
                              divisors_of(size)));
     return false;
   };
-  if (divides("num_kv_heads", n_kv_heads) && divides("num_heads", n_heads)) divides("ffn_hidden_dim", ffn_hidden_dim);
+  if (divides("num_kv_heads", n_kv_heads)) divides("num_heads", n_heads);
   const int64_t pp = config.parallelism.pipeline_parallel_degree;
   if (n_layers >= 1 && pp > n_layers) {
     problems.add(

@@ -26,7 +26,8 @@ using test::random;
 using test::relative_difference;
 using World = std::shared_ptr<distributed::World>;
 
-constexpr int64_t kDim = 6, kHidden = 12, kSeq = 12;
+// 5 hidden features over 2 to 4 ranks: uneven, and none on the last of 4.
+constexpr int64_t kDim = 6, kHidden = 5, kSeq = 12;
 
 // down(tanh(up x) * gate x)
 struct FeedForward : nn::Callable<FeedForward> {
@@ -152,8 +153,8 @@ TEST(OverlappedLinears, GradientsGoWhereTheyAreWanted) {
 TEST(OverlappedLinears, MistakesAreRefused) {
   test::run_ranks(2, "shm", [&](const World& world) {
     const dtensor::Mesh mesh(distributed::DeviceMesh(world, {{"tp", 2}}));
-    const at::Tensor weight = dtensor::distribute_tensor(random({kDim, kHidden}, 4), mesh, {shard(1)});
-    EXPECT_THROW(matmul_reduce_scatter(random({1, 5, kHidden / 2}, 1), weight, 1), c10::ValueError);
+    const at::Tensor weight = dtensor::distribute_tensor(random({kDim, 8}, 4), mesh, {shard(1)});
+    EXPECT_THROW(matmul_reduce_scatter(random({1, 5, 4}, 1), weight, 1), c10::ValueError);
     // A layer that nobody gathers for; whole sequences, which are not gathered.
     Block block;
     parallelize_module(block, mesh, plan(/*overlap=*/true));

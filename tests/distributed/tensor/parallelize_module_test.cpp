@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/support/run_ranks.h"
 #include "tests/support/tensors.h"
 #include "titan/dtensor/dtensor.h"
@@ -22,8 +24,8 @@ using World = std::shared_ptr<distributed::World>;
 // x + down(tanh(up(norm(x)))), with biases; `spare` may be absent.
 struct Block : nn::Callable<Block> {
   nn::Child<nn::RMSNorm> norm{this, "norm", std::make_shared<nn::RMSNorm>(6, 1e-5, at::kFloat)};
-  nn::Child<nn::Linear> up{this, "up", std::make_shared<nn::Linear>(6, 12, at::kFloat, true)};
-  nn::Child<nn::Linear> down{this, "down", std::make_shared<nn::Linear>(12, 6, at::kFloat, true)};
+  nn::Child<nn::Linear> up{this, "up", std::make_shared<nn::Linear>(6, 5, at::kFloat, true)};
+  nn::Child<nn::Linear> down{this, "down", std::make_shared<nn::Linear>(5, 6, at::kFloat, true)};
   nn::Child<nn::Linear> spare{this, "spare", nullptr};
   at::Tensor forward(const at::Tensor& x) { return x + down(up(norm(x)).tanh()); }
   void initialise() {
@@ -37,24 +39,27 @@ std::vector<ModuleSharding> plan(const dtensor::Placement& residual) {
           rowwise_parallel("down", residual), colwise_parallel("spare")};
 }
 
-// Over the sequence (6 tokens) and with whole sequences; the gradient of the input too.
+// Over the sequence (12 tokens) and with whole sequences; the gradient of the input too. 5 hidden features over 2 to 4
+// ranks: uneven, and none on the last of 4.
 TEST(ParallelizeModule, ForwardAndBackwardAreThoseOfOneDevice) {
   Block whole;
   whole.initialise();
-  at::Tensor x = random({2, 6, 6}, 3);
+  at::Tensor x = random({2, 12, 6}, 3);
   x.set_requires_grad(true);
   const at::Tensor expected = whole(x);
   expected.square().sum().backward();
 
-  for (const int64_t num_ranks : {2, 3}) {
+  for (const int64_t num_ranks : {2, 3, 4}) {
     for (const dtensor::Placement& residual : {shard(1), replicate()}) {
       test::run_ranks(num_ranks, "shm", [&](const World& world) {
         const dtensor::Mesh mesh(distributed::DeviceMesh(world, {{"tp", num_ranks}}));
         Block block;
         parallelize_module(block, mesh, plan(residual));
         block.initialise();
-        EXPECT_EQ(dtensor::local_of(block.up->weight.get()).size(0), 12 / num_ranks);
-        EXPECT_EQ(dtensor::local_of(block.down->weight.get()).size(1), 12 / num_ranks);
+        const int64_t most = (5 + num_ranks - 1) / num_ranks, num_left = 5 - most * world->rank();
+        const int64_t num_own = std::clamp<int64_t>(num_left, 0, most);
+        EXPECT_EQ(dtensor::local_of(block.up->weight.get()).size(0), num_own);
+        EXPECT_EQ(dtensor::local_of(block.down->weight.get()).size(1), num_own);
 
         const at::Tensor input = dtensor::distribute_tensor(x.detach(), mesh, {residual});
         at::Tensor local = dtensor::local_of(input).detach().clone();

@@ -161,13 +161,12 @@ TEST(Check, ContradictionsAreNamed) {
   EXPECT_NE(problems_of(config, 2).find("parallelism.pipeline_parallel_microbatch_size: "), std::string::npos);
 }
 
-std::string misfits(int64_t tp, int64_t pp, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads,
-                    int64_t ffn_hidden_dim = 0) {
+std::string misfits(int64_t tp, int64_t pp, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads) {
   JobConfig config;
   config.parallelism.tensor_parallel_degree = tp;
   config.parallelism.pipeline_parallel_degree = pp;
   Problems problems;
-  check_degrees_against_model(config, n_layers, n_heads, n_kv_heads, ffn_hidden_dim, problems);
+  check_degrees_against_model(config, n_layers, n_heads, n_kv_heads, problems);
   return joined(problems.lines());
 }
 
@@ -180,10 +179,6 @@ TEST(Check, DegreesMustFitTheModel) {
   EXPECT_EQ(
       misfits(7, 1, 6, 720, 720),
       "parallelism.tensor_parallel_degree: must divide num_kv_heads (720), got 7; use 1, 2, 3, 4, 5, 6, 8, 9 ...\n");
-  EXPECT_EQ(
-      misfits(4, 1, 6, 32, 8, 1022),
-      "parallelism.tensor_parallel_degree: must divide ffn_hidden_dim (1022), got 4; use 1, 2, 7, 14, 73, 146, 511 "
-      "or 1022\n");
   EXPECT_EQ(misfits(1, 7, 6, 32, 8), "parallelism.pipeline_parallel_degree: must be at most num_layers (6), got 7\n");
   EXPECT_EQ(misfits(0, 1, 0, 0, 0), "");  // said already
 }

@@ -36,8 +36,7 @@ void check_job(const config::JobConfig& job, config::Problems& problems) {
   const size_t num_problems = problems.lines().size();
   check(config, problems);
   if (problems.lines().size() > num_problems) return;  // degrees against sizes that are none would say nothing
-  config::check_degrees_against_model(job, config.n_layers, config.n_heads, config.num_kv_heads(),
-                                      config.ffn_hidden_dim(), problems);
+  config::check_degrees_against_model(job, config.n_layers, config.n_heads, config.num_kv_heads(), problems);
 }
 
 std::string describe(const config::JobConfig& job) { return models::describe(sizes_of(config_for(job))); }

@@ -43,8 +43,7 @@ void check_job(const config::JobConfig& job, config::Problems& problems) {
   check(config, problems);
   if (problems.lines().size() > num_problems) return;  // degrees against sizes that are none would say nothing
   const DecoderSizes& sizes = config.sizes;
-  config::check_degrees_against_model(job, sizes.n_layers, sizes.n_heads, sizes.n_kv_heads, sizes.ffn_hidden_dim,
-                                      problems);
+  config::check_degrees_against_model(job, sizes.n_layers, sizes.n_heads, sizes.n_kv_heads, problems);
 }
 
 std::string describe(const config::JobConfig& job) { return models::describe(config_for(job).sizes); }

@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <map>
+#include <optional>
 #include <string_view>
 
 #include "titan/dtensor/dtensor.h"
@@ -48,10 +49,15 @@ struct ReplicateWithTerms : torch::autograd::Function<ReplicateWithTerms> {
   }
 };
 
-at::Tensor enter(const at::Tensor& x, const Mesh& mesh, const Edge& is, const Placement& becomes) {
+// num_features: of the whole input, where its last dimension is spread; parts may then be of unequal size.
+at::Tensor enter(const at::Tensor& x, const Mesh& mesh, const Edge& is, const Placement& becomes,
+                 std::optional<int64_t> num_features) {
   if (dtensor::is_dtensor(x)) return dtensor::redistribute(x, {becomes});
   if (is.gradient.is_partial()) return ReplicateWithTerms::apply(x, mesh);
-  return dtensor::redistribute(dtensor::from_local(x, mesh, {is.tensor}), {becomes});
+  if (!num_features.has_value()) return dtensor::redistribute(dtensor::from_local(x, mesh, {is.tensor}), {becomes});
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = *num_features;
+  return dtensor::redistribute(dtensor::from_local(x, mesh, {is.tensor}, sizes), {becomes});
 }
 
 at::Tensor leave(const at::Tensor& y, const Edge& becomes, bool is_local) {
@@ -86,10 +92,14 @@ void overlap_input(nn::Module& module, const ModuleSharding& sharding) {
 
 void hook_edges(nn::Module& module, const Mesh& mesh, const ModuleSharding& sharding) {
   if (sharding.input_is.has_value()) {
-    module.register_forward_pre_hook(
-        [mesh, is = *sharding.input_is, becomes = *sharding.input_becomes](nn::Module&, nn::Inputs inputs) {
-          *inputs.front() = enter(*inputs.front(), mesh, is, becomes);
-        });
+    // A layer whose input features are spread knows their number.
+    std::optional<int64_t> num_features;
+    const auto* const linear = dynamic_cast<const nn::Linear*>(&module);
+    if (linear != nullptr && sharding.input_is->tensor.is_shard(-1)) num_features = linear->weight.get().size(1);
+    module.register_forward_pre_hook([mesh, is = *sharding.input_is, becomes = *sharding.input_becomes, num_features](
+                                         nn::Module&, nn::Inputs inputs) {
+      *inputs.front() = enter(*inputs.front(), mesh, is, becomes, num_features);
+    });
   }
   if (sharding.output_becomes.has_value()) {
     module.register_forward_hook(
