@@ -6,11 +6,11 @@
 #include <cstdio>
 #include <optional>
 
+#include "cli/job.h"
 #include "cli/verbs.h"
 #include "titan/config/check.h"
 #include "titan/config/reader.h"
 #include "titan/config/writer.h"
-#include "titan/models/registry.h"
 #include "titan/optim/lr_schedule.h"
 
 namespace titan::cli {
@@ -78,7 +78,7 @@ int check(const config::Reading& reading, const Options& options, config::Proble
   const int64_t world_size = options.world_size.value_or(config::smallest_world_size(reading.config));
   std::vector<std::string> notes = reading.notes;
   config::check(reading.config, world_size, problems, notes);
-  if (const models::ModelSpec* const model = models::find_model(reading.config.model.name)) {
+  if (const models::ModelSpec* const model = find_model(reading.config, problems)) {
     model->check(reading.config, problems);
   }
   config::Problems missing_files;

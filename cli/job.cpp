@@ -1,9 +1,12 @@
 #include "cli/job.h"
 
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "titan/config/availability.h"
 #include "titan/config/check.h"
+#include "titan/models/load_extension.h"
 #include "titan/models/registry.h"
 
 namespace titan::cli {
@@ -13,11 +16,24 @@ const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size,
   config::check(job, world_size, problems, reading.notes);
   config::settle_on_available(job, problems, reading.notes);
   config::check_files(job, problems);
-  const models::ModelSpec* const spec = models::find_model(job.model.name);
+  const models::ModelSpec* const spec = find_model(job, problems);
   if (spec != nullptr) spec->check(job, problems);
   problems.throw_if_any();
   TORCH_INTERNAL_ASSERT(spec != nullptr, "model.name '", job.model.name, "' passed the checks, but is not registered");
   return *spec;
+}
+
+const models::ModelSpec* find_model(const config::JobConfig& job, config::Problems& problems) {
+  const std::string& library = job.experimental.custom_import;
+  if (library.empty()) return models::find_model(job.model.name);
+  const size_t num_problems = problems.lines().size();
+  models::load_extension(library, problems);
+  const models::ModelSpec* const spec = models::find_model(job.model.name);
+  if (spec == nullptr && problems.lines().size() == num_problems) {
+    problems.add(fmt::format("model.name: expected one of {}, got '{}'", fmt::join(models::model_names(), ", "),
+                             job.model.name));
+  }
+  return spec;
 }
 
 std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info,

@@ -11,6 +11,10 @@
 
 namespace titan::cli {
 
+// The model that the job names, after loading experimental.custom_import. Null if there is none, or none yet; what is
+// wrong with the library, or with the name that it should have brought, is added to `problems`.
+const models::ModelSpec* find_model(const config::JobConfig& job, config::Problems& problems);
+
 // Checks validity, availability, files and the model's sizes; settles `reading.config` on what is available and adds
 // notes. Throws c10::ValueError with everything that is wrong, those of `problems` first.
 const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size, config::Problems& problems);

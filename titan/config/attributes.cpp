@@ -15,6 +15,7 @@ Attributes operator|(Attributes left, const Attributes& right) {
   if (right.state != State::kWorking) left.state = right.state;
   if (right.neutral) left.neutral = right.neutral;
   if (!right.part_of.empty()) left.part_of = right.part_of;
+  if (!right.open_with.empty()) left.open_with = right.open_with;
   if (right.falls_back) left.falls_back = true;
   if (right.is_ours) left.is_ours = true;
   return left;
@@ -101,6 +102,12 @@ Attributes neutral(double value) {
 Attributes part_of(std::string_view key) {
   Attributes attributes;
   attributes.part_of = key;
+  return attributes;
+}
+
+Attributes open_with(std::string_view key) {
+  Attributes attributes;
+  attributes.open_with = key;
   return attributes;
 }
 

@@ -11,10 +11,6 @@
 namespace titan::config {
 namespace {
 
-const Field& find(const std::vector<Field>& fields, std::string_view key) {
-  return *std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.key == key; });
-}
-
 bool is_neutral(const Field& field) {
   const int64_t* const* value = std::get_if<int64_t*>(&field.value);
   return value != nullptr && field.attributes.neutral == static_cast<double>(**value);
@@ -56,7 +52,9 @@ void settle_on_available(JobConfig& config, Problems& problems, std::vector<std:
     const bool as_by_default = same_value(field, defaults[i]);
     // A value out of range has a line of its own already.
     if (attributes.state == State::kWorking || has_working_choice(field) || out_of_range(field)) continue;
-    if (!attributes.part_of.empty() && !is_on(find(fields, attributes.part_of))) continue;
+    if (!attributes.part_of.empty() && !is_on(find_field(fields, attributes.part_of))) continue;
+
+    if (!attributes.open_with.empty() && is_on(find_field(fields, attributes.open_with))) continue;
 
     const std::string value = to_toml(field).value_or("none");
     if (attributes.falls_back || (as_by_default && !attributes.working.empty())) {

@@ -178,6 +178,10 @@ bool same_value(const Field& a, const Field& b) {
       a.value);
 }
 
+const Field& find_field(const std::vector<Field>& fields, std::string_view key) {
+  return *std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.key == key; });
+}
+
 bool is_on(const Field& field) {
   struct On {
     bool operator()(bool value) { return value; }

@@ -41,6 +41,7 @@ struct Attributes {
   State state = State::kWorking;
   std::optional<double> neutral;  // a value that asks for nothing, beside the default (a degree of 1)
   std::string_view part_of;       // a key without which this one has no effect
+  std::string_view open_with;     // a key that, when it is on, lets any text pass: choices come from elsewhere
   bool falls_back = false;        // a choice that does not work yet becomes the first that does, with one line
   bool is_ours = false;           // TorchTitan does not have it
 };
@@ -62,6 +63,7 @@ Attributes works_with(Choices working);
 Attributes falls_back();
 Attributes neutral(double value);
 Attributes part_of(std::string_view key);
+Attributes open_with(std::string_view key);
 Attributes ours();
 
 using Value =
@@ -83,6 +85,9 @@ std::string_view type_of(const Field& field);
 
 // The value as TOML writes it, or nullopt where it is unset.
 std::optional<std::string> to_toml(const Field& field);
+
+// The field of `key`, which must be there.
+const Field& find_field(const std::vector<Field>& fields, std::string_view key);
 
 // Whether two fields of the same key hold the same value.
 bool same_value(const Field& a, const Field& b);

@@ -226,7 +226,8 @@ void visit_fields(FaultTolerance& s, Visitor&& field) {
 
 template <class Visitor>
 void visit_fields(Experimental& s, Visitor&& field) {
-  field("custom_import", s.custom_import, "Python module to import; a C++ program cannot.", not_yet());
+  field("custom_import", s.custom_import,
+        "Shared library with models of its own (in TorchTitan a Python module): docs/extending.md.");
   field("custom_args_module", s.custom_args_module, "Old name of job.custom_config_module.", not_yet());
 }
 

@@ -92,7 +92,7 @@ template <class Visitor>
 void visit_fields(Model& s, Visitor&& field) {
   field("name", s.name, "Which model.",
         one_of({"llama3", "llama3_ft", "llama4", "qwen3", "deepseek_v3", "gpt_oss", "flux"}) | not_yet() |
-            works_with({"llama3", "qwen3"}));
+            works_with({"llama3", "qwen3"}) | open_with("experimental.custom_import"));
   field("flavor", s.flavor, "Which of the model's sizes; model.args.* changes single ones.");
   field("hf_assets_path", s.hf_assets_path,
         "Folder in Hugging Face's layout: tokenizer.json, tokenizer_config.json, perhaps config.json and weights.");

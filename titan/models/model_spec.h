@@ -49,8 +49,8 @@ struct ModelSpec {
   // must outlive what it returns; it will compute on `device`. Every rank calls it.
   Parallelized (*parallelize)(LanguageModel&, const config::JobConfig&, const distributed::DeviceMesh&,
                               at::Device device);
-  // Names and layouts of the family's Hugging Face checkpoints, for this job's sizes.
-  checkpoint::ForeignFormat (*hugging_face)(const config::JobConfig&);
+  // Names and layouts of the family's Hugging Face checkpoints, for this job's sizes. Null: it has none.
+  checkpoint::ForeignFormat (*hugging_face)(const config::JobConfig&) = nullptr;
 };
 
 }  // namespace titan::models

@@ -37,4 +37,9 @@ void Initializer::ones(Parameter& parameter) const {
   parameter.get().fill_(1.0);
 }
 
+void Initializer::zeros(Parameter& parameter) const {
+  at::NoGradGuard no_grad;
+  parameter.get().zero_();
+}
+
 }  // namespace titan::nn

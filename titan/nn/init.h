@@ -23,6 +23,7 @@ class Initializer {
   void trunc_normal(Parameter& parameter, double mean, double std, double low = -2.0, double high = 2.0) const;
 
   void ones(Parameter& parameter) const;
+  void zeros(Parameter& parameter) const;
 
  private:
   uint64_t seed_;

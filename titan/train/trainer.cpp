@@ -147,8 +147,10 @@ void Trainer::load_checkpoint(const models::ModelSpec& spec) {
   config::Checkpoint settings = job_.checkpoint;
   settings.load_only |= !writes;
   if (!writes) distributed::barrier(*mesh_.group());
+  std::optional<checkpoint::ForeignFormat> hugging_face;
+  if (spec.hugging_face != nullptr) hugging_face = spec.hugging_face(job_);
   checkpointer_ = std::make_unique<checkpoint::Checkpointer>(settings, job_.job.dump_folder, job_.model.hf_assets_path,
-                                                             spec.hugging_face(job_));
+                                                             std::move(hugging_face));
   const std::optional<checkpoint::LoadSource> source = checkpointer_->find_source();
   if (writes) distributed::barrier(*mesh_.group());
   if (!source.has_value()) return;

@@ -122,8 +122,25 @@ TEST(Availability, WhatChangesNumbersLayoutOrMemoryIsRefusedByName) {
   for (const char* toml :
        {"[model]\nconverters = ['float8']\n", "[profiling]\nenable_profiling = true\n",
         "[metrics]\nenable_wandb = true\n", "[fault_tolerance]\nenable = true\n", "[comm]\nmode = 'local_tensor'\n",
-        "[model]\nname = 'qwen3'\n", "[optimizer]\nearly_step_in_backward = true\n"}) {
+        "[model]\nname = 'llama4'\n", "[optimizer]\nearly_step_in_backward = true\n"}) {
     EXPECT_NE(problems(toml).find("is not available yet"), std::string::npos) << toml;
+  }
+}
+
+// What the library brings is for the registry to say.
+TEST(Availability, ALibraryOfModelsOpensTheNames) {
+  for (const std::string name : {"mine", "llama4"}) {
+    JobConfig job;
+    job.model.name = name;
+    job.experimental.custom_import = "mine.so";
+    EXPECT_EQ(settle(job).problems, "");
+    Problems problems;
+    std::vector<std::string> notes;
+    check(job, /*world_size=*/1, problems, notes);
+    EXPECT_EQ(joined(problems.lines()), "");
+    job.experimental.custom_import = "";
+    check(job, /*world_size=*/1, problems, notes);
+    EXPECT_EQ(settle(job).problems.empty() && problems.lines().empty(), false) << name;
   }
 }
 

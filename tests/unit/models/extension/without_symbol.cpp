@@ -1,0 +1,2 @@
+// A shared library that is no library of models.
+extern "C" int unrelated() { return 1; }
