@@ -26,7 +26,7 @@ constexpr const char* kUsage =
     "Runs the job on one device in fp32, then under each layout on the same global batches, and compares losses,\n"
     "gradients before clipping and updated parameters. Exit code 0 only if all hold.\n\n"
     "  --layouts  layouts split by ';', their items by ',': \"dp_replicate=2; dp_replicate=4, accum=2\"\n"
-    "             items: dp_replicate dp_shard tp pp cp accum microbatches schedule ac (none, full, op, N)\n"
+    "             items: dp_replicate dp_shard tp pp cp accum microbatches schedule ac (a mode, op, N)\n"
     "             dtype (fp32, bf16) sp loss_parallel async_tp (on, off)\n"
     "  --steps    how many steps to compare (default 5)\n";
 

@@ -63,6 +63,18 @@ TEST(Verify, TensorParallelTiedModelsOfOddSizesHold) {
   EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
 }
 
+// Two of three blocks, or single operators, or what a budget chose after the first step, are computed again.
+TEST(Verify, ActivationCheckpointingHolds) {
+  const test::Finished finished = verify(
+      TITAN_BINARY,
+      "ac=full; ac=1, accum=2, dtype=bf16; dp_shard=2, ac=op; dp_shard=2, ac=memory_budget, accum=2; "
+      "tp=2, ac=op; dp_replicate=2, ac=2; ac=auto",
+      "",
+      {"--model.args.n_layers=3", "--model.args.n_heads=6", "--model.args.n_kv_heads=2", "--training.loss_chunks=2"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+  EXPECT_EQ(last_line(finished.out).rfind("verdict: all 7 layouts hold", 0), 0u) << finished.out;
+}
+
 // Embedding and output are one parameter, and everything is gathered again for the backward.
 TEST(Verify, ShardedTiedModelsHold) {
   const test::Finished finished = verify(TITAN_BINARY, "dp_shard=4", "",

@@ -47,6 +47,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
     }
     if (options.preserve_rng_state) random_.emplace(inputs.empty() ? at::Device(at::kCPU) : inputs.front()->device());
     auto policy = options.make_policy ? options.make_policy() : nullptr;
+    if (policy != nullptr && policy->observes()) observer_ = policy.get();
     if (policy != nullptr || options.debug) kept_ = std::make_unique<KeptResults>(std::move(policy), options.debug);
   }
 
@@ -58,6 +59,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
     std::optional<dtensor::ModeGuard> mode;
     if (kept_ != nullptr) mode.emplace(kept_->recording());
     at::Tensor output = forward_(values);
+    if (observer_ != nullptr) observer_->on_end();
     ++counts_->forwards;
     counts_->input_bytes = 0;
     for (const Input& input : inputs_) counts_->input_bytes += static_cast<int64_t>(local_part(input.tensor).nbytes());
@@ -85,6 +87,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
     void call_pack_hook(const at::Tensor& tensor) override {
       index_ = frame_->dropped_.size();
       frame_->dropped_.push_back({this, Description(tensor)});
+      if (frame_->observer_ != nullptr) frame_->observer_->on_saved(tensor, frame_->is_given(tensor));
     }
     at::Tensor call_unpack_hook() override {
       if (!tensor_.defined()) frame_->recompute();
@@ -134,6 +137,16 @@ class Frame : public std::enable_shared_from_this<Frame> {
     Dropped* hooks;  // null: no longer wanted
     Description description;
   };
+
+  // Whether it shares memory with an input or a parameter.
+  bool is_given(const at::Tensor& tensor) const {
+    const auto shares = [&](const at::Tensor& other) {
+      return local_part(other).storage().is_alias_of(local_part(tensor).storage());
+    };
+    const auto parameters = module_.parameters();
+    return std::any_of(inputs_.begin(), inputs_.end(), [&](const Input& input) { return shares(input.tensor); }) ||
+           std::any_of(parameters.begin(), parameters.end(), [&](const auto* slot) { return shares(slot->get()); });
+  }
 
   void recompute() {
     ++counts_->recomputations;
@@ -194,6 +207,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
   std::vector<Input> inputs_;
   std::optional<RandomState> random_;
   std::unique_ptr<KeptResults> kept_;
+  OperatorPolicy* observer_ = nullptr;  // kept_'s
   std::vector<Place> dropped_;
   size_t num_handed_over_ = 0;
 };

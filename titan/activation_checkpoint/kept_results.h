@@ -21,6 +21,14 @@ class OperatorPolicy {
   virtual bool keeps(dtensor::Communication kind) = 0;
   // After one that `keeps` was asked about.
   virtual void on_results(const std::vector<c10::IValue>& results) {}
+
+  // Whether the two below are called.
+  virtual bool observes() const { return false; }
+  // What the plain forward would have kept: a tensor that a node asked to save. `is_given`: an input or a parameter of
+  // the module, whose memory is there anyway.
+  virtual void on_saved(const at::Tensor& tensor, bool is_given) {}
+  // The first run is over.
+  virtual void on_end() {}
 };
 
 // The same tensor as another object: shares memory and version, has no history.

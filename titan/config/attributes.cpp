@@ -16,7 +16,6 @@ Attributes operator|(Attributes left, const Attributes& right) {
   if (right.neutral) left.neutral = right.neutral;
   if (!right.part_of.empty()) left.part_of = right.part_of;
   if (!right.open_with.empty()) left.open_with = right.open_with;
-  if (right.falls_back) left.falls_back = true;
   if (right.is_ours) left.is_ours = true;
   return left;
 }
@@ -84,12 +83,6 @@ Attributes not_yet() {
 Attributes works_with(Choices working) {
   Attributes attributes;
   attributes.working = std::move(working);
-  return attributes;
-}
-
-Attributes falls_back() {
-  Attributes attributes;
-  attributes.falls_back = true;
   return attributes;
 }
 

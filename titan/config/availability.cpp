@@ -56,14 +56,8 @@ void settle_on_available(JobConfig& config, Problems& problems, std::vector<std:
 
     if (!attributes.open_with.empty() && is_on(find_field(fields, attributes.open_with))) continue;
 
-    const std::string value = to_toml(field).value_or("none");
-    if (attributes.falls_back || (as_by_default && !attributes.working.empty())) {
-      *choice_of(field) = attributes.working.front();
-      notes.push_back(
-          fmt::format("{}: {} is not available yet; falls back to {}", field.key, value, attributes.working.front()));
-      continue;
-    }
     if (as_by_default || is_neutral(field)) continue;
+    const std::string value = to_toml(field).value_or("none");
     if (attributes.state == State::kAccepted) {
       notes.push_back(fmt::format("{}: {} is accepted, but has no effect yet", field.key, value));
     } else {

@@ -11,8 +11,7 @@
 namespace titan::config {
 
 // Adds a line for every key that asks for something which is not there yet and would change numbers, layout or memory.
-// What only concerns speed gets a line in `notes`. What has a fallback (an activation checkpointing mode that is not
-// there yet: none) is set to it in `config`, with a line in `notes`.
+// What only concerns speed gets a line in `notes`.
 void settle_on_available(JobConfig& config, Problems& problems, std::vector<std::string>& notes);
 
 }  // namespace titan::config

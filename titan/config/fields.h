@@ -42,7 +42,6 @@ struct Attributes {
   std::optional<double> neutral;  // a value that asks for nothing, beside the default (a degree of 1)
   std::string_view part_of;       // a key without which this one has no effect
   std::string_view open_with;     // a key that, when it is on, lets any text pass: choices come from elsewhere
-  bool falls_back = false;        // a choice that does not work yet becomes the first that does, with one line
   bool is_ours = false;           // TorchTitan does not have it
 };
 
@@ -60,7 +59,6 @@ Attributes any_case();
 Attributes accepted();
 Attributes not_yet();
 Attributes works_with(Choices working);
-Attributes falls_back();
 Attributes neutral(double value);
 Attributes part_of(std::string_view key);
 Attributes open_with(std::string_view key);

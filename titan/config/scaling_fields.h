@@ -102,24 +102,22 @@ void visit_fields(Checkpoint& s, Visitor&& field) {
 
 template <class Visitor>
 void visit_fields(ActivationCheckpoint& s, Visitor&& field) {
-  const Attributes of_mode = not_yet() | part_of("activation_checkpoint.mode");
-
   field("mode", s.mode,
         "Which activations are computed again in the backward instead of kept; auto (by memory) and offload are ours.",
-        one_of({"none", "selective", "full", "memory_budget", "auto", "offload"}) | not_yet() | works_with({"none"}) |
-            falls_back());
+        one_of({"none", "selective", "full", "memory_budget", "auto", "offload"}));
   field("selective_ac_option", s.selective_ac_option,
-        "Of mode selective: a number n for every n-th block, or op for single operators.", of_mode);
+        "Of mode selective: a number n for every n-th block, or op for single operators.");
   field("per_op_sac_force_recompute_mm_shapes_by_fqns", s.per_op_sac_force_recompute_mm_shapes_by_fqns,
-        "Of option op: matrix products shaped like these linears' are always computed again.", of_mode);
-  field("early_stop", s.early_stop, "Stop recomputing once all that is needed is there.", of_mode);
-  field("memory_budget", s.memory_budget, "Of mode memory_budget: 0 keeps least, 1 keeps all.", within(0, 1) | of_mode);
+        "Of option op: matrix products shaped like these linears' are always computed again.");
+  field("early_stop", s.early_stop, "Stop recomputing once all that is needed is there.");
+  field("memory_budget", s.memory_budget, "Of mode memory_budget: 0 keeps least, 1 keeps all.", within(0, 1));
   field("visualize_memory_budget_pareto", s.visualize_memory_budget_pareto,
-        "Draw run time against memory for budgets from 0 to 1.", of_mode);
-  field("preserve_rng_state", s.preserve_rng_state, "Random operators draw the same numbers when computed again.",
-        of_mode);
-  field("determinism_check", s.determinism_check, "How recomputed tensors are compared with the first ones.", of_mode);
-  field("debug", s.debug, "Say which operator differed when it was computed again.", of_mode);
+        "Draw run time against memory for budgets from 0 to 1, into memory_budget_pareto/ of job.dump_folder.");
+  field("preserve_rng_state", s.preserve_rng_state, "Random operators draw the same numbers when computed again.");
+  field("determinism_check", s.determinism_check,
+        "How recomputed tensors are compared with the first ones: default (shape, dtype, device) or none.",
+        one_of({"default", "none"}));
+  field("debug", s.debug, "Say which operators ran each time when recomputation differs.");
 }
 
 template <class Visitor>

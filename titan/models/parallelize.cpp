@@ -1,10 +1,14 @@
 #include "titan/models/parallelize.h"
 
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <unordered_set>
 
+#include "titan/activation_checkpoint/apply.h"
 #include "titan/config/job_config.h"
+#include "titan/distributed/collectives.h"
 #include "titan/distributed/device_mesh.h"
 #include "titan/logging/logger.h"
 #include "titan/nn/dtype.h"
@@ -67,6 +71,29 @@ distributed::DeviceMesh fsdp_mesh(const distributed::DeviceMesh& mesh) {
   return splits ? mesh.slice({"dp_shard", "tp"}) : mesh.slice("dp_shard");
 }
 
+// Ranks that run the blocks together, in collectives within them, recompute the same operators.
+void agree_over(distributed::ProcessGroup& group, std::vector<double>& values) {
+  const at::Tensor tensor = at::tensor(values, at::kDouble);
+  const at::Tensor agreed = distributed::all_reduce(tensor, distributed::ReduceOp::kMax, group).wait();
+  std::copy_n(agreed.const_data_ptr<double>(), values.size(), values.begin());
+}
+
+activation_checkpoint::Applied checkpoint_activations(LanguageModel& model, const config::JobConfig& job,
+                                                      const distributed::DeviceMesh& mesh, at::Device device) {
+  activation_checkpoint::Surroundings surroundings{.device = device,
+                                                   .ranks_on_host = mesh.world()->info().local_world_size};
+  if (mesh.size("tp") > 1) {
+    surroundings.agree = [mesh](std::vector<double>& values) { agree_over(*mesh.group("tp"), values); };
+  }
+  if (mesh.world()->info().rank == 0) surroundings.chart_folder = job.job.dump_folder + "/memory_budget_pareto";
+  const auto applied = apply_activation_checkpoint(model.parts().blocks, job.activation_checkpoint, surroundings);
+  if (!applied.description.empty()) {
+    logging::info("Applied {} activation checkpointing to the model: {}", job.activation_checkpoint.mode,
+                  applied.description);
+  }
+  return applied;
+}
+
 }  // namespace
 
 Parallelized parallelize(LanguageModel& model, const std::vector<parallel::ModuleSharding>& sharding_plan,
@@ -79,6 +106,13 @@ Parallelized parallelize(LanguageModel& model, const std::vector<parallel::Modul
                   job.parallelism.disable_sequence_parallel ? "whole sequences" : "sequence parallel",
                   job.parallelism.disable_loss_parallel ? "gathered logits" : "loss parallel");
   }
+  parallelized.before_microbatch = checkpoint_activations(model, job, mesh, device).before_microbatch;
+  const auto also_before_microbatch = [&](std::function<void(bool)> then) {
+    parallelized.before_microbatch = [first = parallelized.before_microbatch, then = std::move(then)](bool last) {
+      first(last);
+      then(last);
+    };
+  };
   const at::ScalarType param_dtype = nn::dtype_from(job.training.mixed_precision_param);
   // Copies of what tensor parallelism splits are summed up by the same machinery, with one shard.
   if (mesh.size("dp_shard") > 1 || (mesh.size("dp_replicate") > 1 && mesh.size("tp") > 1)) {
@@ -92,7 +126,7 @@ Parallelized parallelize(LanguageModel& model, const std::vector<parallel::Modul
       parallelized.parameter_device = at::kCPU;
       if (device.is_cpu()) logging::warning("training.enable_cpu_offload: has no effect on a CPU");
     }
-    parallelized.before_microbatch = [fsdp](bool last) { fsdp->before_microbatch(last); };
+    also_before_microbatch([fsdp](bool last) { fsdp->before_microbatch(last); });
     parallelized.after_backward = [fsdp] { fsdp->finish(); };
     logging::info("Applied {} to the model: {} shards{}, {} compute copies of {} parameters", hybrid ? "HSDP" : "FSDP",
                   mesh.size("dp_shard"), hybrid ? fmt::format(" x {} replicas", mesh.size("dp_replicate")) : "",
@@ -101,7 +135,7 @@ Parallelized parallelize(LanguageModel& model, const std::vector<parallel::Modul
   }
   if (mesh.size("dp_replicate") > 1) {
     auto ddp = std::make_shared<parallel::DistributedDataParallel>(in_order(model.parts()), mesh.group("dp_replicate"));
-    parallelized.before_microbatch = [ddp](bool last) { ddp->before_microbatch(last); };
+    also_before_microbatch([ddp](bool last) { ddp->before_microbatch(last); });
     parallelized.after_backward = [ddp] { ddp->finish(); };
     logging::info("Applied DDP to the model: {} replicas", mesh.size("dp_replicate"));
   }

@@ -59,6 +59,14 @@ Item on_off(std::string_view name, std::optional<bool> Layout::*member) {
           }};
 }
 
+// What is no mode of activation checkpointing is an option of mode selective.
+bool is_ac_mode(std::string_view text) {
+  for (const std::string_view mode : {"none", "full", "memory_budget", "auto", "offload"}) {
+    if (text == mode) return true;
+  }
+  return false;
+}
+
 const std::vector<Item>& items() {
   static const std::vector<Item> all = {
       number("dp_replicate", &Layout::dp_replicate),
@@ -71,10 +79,10 @@ const std::vector<Item>& items() {
        [](Layout& layout, const std::string& value) { return (layout.microbatches = positive(value)).has_value(); }},
       {"schedule", "a pipeline schedule",
        [](Layout& layout, const std::string& value) { return !(layout.schedule = value)->empty(); }},
-      {"ac", "none, full, op or a number",
+      {"ac", "none, full, op, a number, memory_budget, auto or offload",
        [](Layout& layout, const std::string& value) {
          layout.ac = value;
-         return value == "none" || value == "full" || value == "op" || positive(value).has_value();
+         return is_ac_mode(value) || value == "op" || positive(value).has_value();
        }},
       {"dtype", "fp32 or bf16",
        [](Layout& layout, const std::string& value) {
@@ -148,7 +156,7 @@ std::vector<std::string> flags_of(const Layout& layout, int64_t global_batch_siz
     flags.push_back("--parallelism.pipeline_parallel_schedule=" + *layout.schedule);
   }
   if (layout.ac.has_value()) {
-    const bool selective = *layout.ac != "none" && *layout.ac != "full";
+    const bool selective = !is_ac_mode(*layout.ac);
     flags.push_back("--activation_checkpoint.mode=" + (selective ? "selective" : *layout.ac));
     if (selective) flags.push_back("--activation_checkpoint.selective_ac_option=" + *layout.ac);
   }

@@ -23,7 +23,7 @@ struct Layout {
   int64_t accum = 1;                    // micro-batches a rank accumulates gradients over
   std::optional<int64_t> microbatches;  // of a pipeline
   std::optional<std::string> schedule;  // of a pipeline, by PyTorch's names
-  std::optional<std::string> ac;        // none, full, op, or N: every N-th layer
+  std::optional<std::string> ac;        // a mode, or of mode selective: op, or N, every N-th block
   std::optional<std::string> dtype;     // fp32 or bf16; else what the configuration says
   std::optional<bool> sp, loss_parallel, async_tp;
 

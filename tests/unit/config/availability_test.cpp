@@ -30,11 +30,11 @@ Settled settle(std::string_view toml) {
   return settle(read.reading.config);
 }
 
-TEST(Availability, DefaultsOfTorchTitanRunWithOneLine) {
+TEST(Availability, DefaultsOfTorchTitanRun) {
   const Settled settled = settle(JobConfig{});
   EXPECT_EQ(settled.problems, "");
-  EXPECT_EQ(settled.notes, "activation_checkpoint.mode: \"selective\" is not available yet; falls back to none\n");
-  EXPECT_EQ(settled.config.activation_checkpoint.mode, "none");
+  EXPECT_EQ(settled.notes, "");
+  EXPECT_EQ(settled.config.activation_checkpoint.mode, "selective");
 }
 
 // The keys and values of TorchTitan 0.2.2's debug_model.toml.
@@ -93,25 +93,21 @@ TEST(Availability, TorchTitansDebugFileRuns) {
     steps = 10
   )");
   EXPECT_EQ(settled.problems, "");
-  EXPECT_EQ(settled.notes, "activation_checkpoint.mode: \"selective\" is not available yet; falls back to none\n");
+  EXPECT_EQ(settled.notes, "");
 }
 
-TEST(Availability, ActivationCheckpointingFallsBackFromAnyMode) {
-  for (const char* mode : {"full", "memory_budget", "auto", "offload"}) {
+TEST(Availability, EveryModeOfActivationCheckpointingIsThere) {
+  for (const char* mode : {"none", "full", "selective", "memory_budget", "auto", "offload"}) {
     JobConfig config;
     config.activation_checkpoint.mode = mode;
     const Settled settled = settle(config);
-    EXPECT_EQ(settled.config.activation_checkpoint.mode, "none");
-    EXPECT_NE(settled.notes.find(mode), std::string::npos);
+    EXPECT_EQ(settled.problems + settled.notes, "");
+    EXPECT_EQ(settled.config.activation_checkpoint.mode, mode);
   }
-  JobConfig none;
-  none.activation_checkpoint.mode = "none";
-  EXPECT_EQ(settle(none).notes, "");
 }
 
 TEST(Availability, WhatChangesNumbersLayoutOrMemoryIsRefusedByName) {
-  const std::string off = "[activation_checkpoint]\nmode = 'none'\n";
-  const auto problems = [&](const std::string& toml) { return settle(off + toml).problems; };
+  const auto problems = [&](const std::string& toml) { return settle(toml).problems; };
   EXPECT_EQ(problems("[parallelism]\npipeline_parallel_degree = 2\n"),
             "parallelism.pipeline_parallel_degree: 2 is not available yet; leave it at 1\n");
   EXPECT_EQ(problems("[checkpoint]\nasync_mode = 'async'\n"),
@@ -147,7 +143,7 @@ TEST(Availability, ALibraryOfModelsOpensTheNames) {
 TEST(Availability, SpeedIsAcceptedWithOneLine) {
   const Settled settled = settle(
       "[compile]\nenable = true\nbackend = 'eager'\n[training]\ngc_freq = 10\n[training.dataloader]\nnum_workers = 2\n"
-      "[activation_checkpoint]\nmode = 'none'\n[comm]\ntrace_buf_size = 300\n");
+      "[comm]\ntrace_buf_size = 300\n");
   EXPECT_EQ(settled.problems, "");
   EXPECT_EQ(settled.notes,
             "training.gc_freq: 10 is accepted, but has no effect yet\n"

@@ -48,15 +48,15 @@ TEST(Layout, EveryNameBecomesItsFlag) {
 }
 
 TEST(Layout, MistakesAreNamed) {
-  for (const auto& [text, part] :
-       std::vector<std::pair<std::string, std::string>>{{"", "at least one layout"},
-                                                        {"ddp=2", "'ddp': expected one of dp_replicate"},
-                                                        {"tp", "tp: expected a number of at least 1, got ''"},
-                                                        {"tp=0", "got '0'"},
-                                                        {"tp=2x", "got '2x'"},
-                                                        {"dtype=fp8", "expected fp32 or bf16"},
-                                                        {"sp=yes", "expected on or off"},
-                                                        {"ac=some", "expected none, full, op or a number"}}) {
+  for (const auto& [text, part] : std::vector<std::pair<std::string, std::string>>{
+           {"", "at least one layout"},
+           {"ddp=2", "'ddp': expected one of dp_replicate"},
+           {"tp", "tp: expected a number of at least 1, got ''"},
+           {"tp=0", "got '0'"},
+           {"tp=2x", "got '2x'"},
+           {"dtype=fp8", "expected fp32 or bf16"},
+           {"sp=yes", "expected on or off"},
+           {"ac=some", "expected none, full, op, a number, memory_budget, auto or offload"}}) {
     config::Problems problems;
     parse_layouts(text, problems);
     ASSERT_EQ(problems.lines().size(), 1u) << text;
