@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "titan/device/driver.h"
+#include "titan/device/host_memory.h"
 #include "titan/logging/logger.h"
 
 namespace titan::device {
@@ -44,20 +45,23 @@ ComputeDevice open_compute_device(int64_t local_rank) {
   const std::string_view wanted = setting == nullptr ? "" : setting;
   TORCH_CHECK_VALUE(wanted.empty() || wanted == "auto" || wanted == "cpu" || wanted == "cuda",
                     "TITAN_DEVICE: expected auto, cpu or cuda, got '", wanted, "'");
-  ComputeDevice cpu;
-  if (wanted == "cpu") return cpu;
+  const auto use_cpu = [] {
+    keep_freed_memory();
+    return ComputeDevice{};
+  };
+  if (wanted == "cpu") return use_cpu();
 
   const auto cannot = [&](const std::string& why) {
     TORCH_CHECK_VALUE(wanted != "cuda", "TITAN_DEVICE: cuda cannot be used: ", why);
     logging::warning("The GPU cannot be used, so the CPU is: {}", why);
-    return cpu;
+    return use_cpu();
   };
   const std::optional<Driver> driver = find_driver();
   if (!driver.has_value()) {
     TORCH_CHECK_VALUE(wanted != "cuda",
                       "TITAN_DEVICE: cuda was asked for, but there is no NVIDIA driver with a GPU "
                       "for this process; see nvidia-smi and CUDA_VISIBLE_DEVICES");
-    return cpu;
+    return use_cpu();
   }
   if (driver->cuda_version < kNeededCuda) {
     return cannot(fmt::format("its driver serves CUDA {} and this program needs {}; install a newer driver",
