@@ -35,7 +35,7 @@ template <class T>
 float sum_of_exp(const T* x, float shift, int64_t size) {
   Floats total(0);
   for (int64_t i = 0; i < size; i += kFloats) {
-    total = total + (load_or_lowest(x, i, size) - Floats(shift)).exp();
+    total = total + exp(load_or_lowest(x, i, size) - Floats(shift));
   }
   return sum(total);
 }
@@ -69,7 +69,7 @@ void gradient(const LogitCall& call, void* logits, const float* largest, const f
       const float label_logit = is_here ? static_cast<float>(x[column]) : 0.0F;
       const Floats shift(largest[row]), factor(scale / sum[row]);
       for_each_vector(call.num_columns,
-                      [&](int64_t i, auto at) { at.store(x + i, (at.load(x + i) - shift).exp() * factor); });
+                      [&](int64_t i, auto at) { at.store(x + i, exp(at.load(x + i) - shift) * factor); });
       if (is_here) x[column] = static_cast<T>(scale * (std::exp(label_logit - largest[row]) / sum[row] - 1));
     }
   });

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "titan/kernels/cpu/compiled_for.h"
+#include "titan/kernels/cpu/exp2.h"
 
 namespace titan::kernels::cpu {
 // [Note: inline functions in loops]: the name carries the instruction set.
@@ -67,6 +68,9 @@ inline float largest(const Floats& x) {
 inline Floats fmadd(const Floats& a, const Floats& b, const Floats& c) {
   return {at::vec::fmadd(a[0], b[0], c[0]), at::vec::fmadd(a[1], b[1], c[1])};
 }
+
+// e^x (exp2.h).
+inline Floats exp(const Floats& x) { return {cpu::exp(x[0]), cpu::exp(x[1])}; }
 
 // Where a vector's elements are in a row: all kFloats of them, or the row's last ones.
 struct Whole {

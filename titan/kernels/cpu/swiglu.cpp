@@ -6,7 +6,7 @@
 namespace titan::kernels::cpu {
 namespace {
 
-Floats sigmoid(const Floats& x) { return Floats(1) / (Floats(1) + x.neg().exp()); }
+Floats sigmoid(const Floats& x) { return Floats(1) / (Floats(1) + exp(x.neg())); }
 
 void forward(at::ScalarType dtype, const void* gate, const void* up, void* y, int64_t begin, int64_t end) {
   with_type(dtype, [&]<class T>(T*) {
