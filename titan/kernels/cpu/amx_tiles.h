@@ -92,6 +92,16 @@ struct AmxTiles {
     return {words, kTile};
   }
 
+  struct BothRight {
+    Right plain, transposed;
+  };
+  template <int64_t kTile>
+  static BothRight pack_both_right(const Element* x, int64_t stride, int64_t num_rows, int64_t width, Element* to,
+                                   Element* to_transposed, Element* scratch) {
+    return {pack_right(x, stride, num_rows, width, to),
+            pack_right_transposed<kTile>(x, stride, num_rows, width, to_transposed, scratch)};
+  }
+
   template <int64_t kTile>
   static void put_right(Element* to, int64_t key, int64_t query, const Vector (&x)[2][kVectors]) {
     // Lanes of the one row and the other, by turns.

@@ -158,14 +158,11 @@ void backward_task(const AttentionProblem& problem, const AttentionGradients& gr
         // 2. A tile of queries and of the gradient of what they got.
         const T* const query_rows = rows_at<T>(problem.query, batch, query, kv_head * m.group + g);
         const T* const grad_rows = rows_at<T>(gradients.grad_out, batch, query, kv_head * m.group + g);
-        const auto queries =
-            Tiles::pack_right(query_rows, problem.query.seq_stride, num_queries, problem.width, m.queries);
-        const auto queries_transposed = Tiles::template pack_right_transposed<kTile>(
-            query_rows, problem.query.seq_stride, num_queries, problem.width, m.queries_transposed, scratch);
+        const auto queries = Tiles::template pack_both_right<kTile>(
+            query_rows, problem.query.seq_stride, num_queries, problem.width, m.queries, m.queries_transposed, scratch);
         const auto grad_out =
-            Tiles::pack_right(grad_rows, gradients.grad_out.seq_stride, num_queries, problem.value_width, m.grad_out);
-        const auto grad_out_transposed = Tiles::template pack_right_transposed<kTile>(
-            grad_rows, gradients.grad_out.seq_stride, num_queries, problem.value_width, m.grad_out_transposed, scratch);
+            Tiles::template pack_both_right<kTile>(grad_rows, gradients.grad_out.seq_stride, num_queries,
+                                                   problem.value_width, m.grad_out, m.grad_out_transposed, scratch);
         const int64_t row = (g * m.num_tiles + tile) * kTile;
 
         for (int64_t key = span; key < span_end; key += kTile) {
@@ -173,18 +170,19 @@ void backward_task(const AttentionProblem& problem, const AttentionGradients& gr
           if (!visible.any(key, key + num_keys)) continue;
           const int64_t seen = round_up(std::min(num_keys, visible.end_of_any - key), kGrain);
           // 3. P and dS of one tile against the other.
-          Tiles::template multiply<false>(m.scores, kTile, Tiles::rows_from(keys, key - span), queries_transposed, seen,
+          Tiles::template multiply<false>(m.scores, kTile, Tiles::rows_from(keys, key - span), queries.transposed, seen,
                                           lanes, Tiles::terms(problem.width));
           visible.mask(m.scores, key, seen, lanes);
           Tiles::template multiply<false>(m.grad_weights, kTile, Tiles::rows_from(values, key - span),
-                                          grad_out_transposed, seen, lanes, Tiles::terms(problem.value_width));
+                                          grad_out.transposed, seen, lanes, Tiles::terms(problem.value_width));
           differentiate<Tiles>(m, m.logsumexp + row, m.dots + row, scale, seen, lanes);
           // 4. What they add to each gradient.
           Tiles::template multiply<true>(m.grad_values + (key - span) * m.value_width, m.value_width,
-                                         Tiles::template left_of<kTile>(m.weights), grad_out, seen, value_columns,
+                                         Tiles::template left_of<kTile>(m.weights), grad_out.plain, seen, value_columns,
                                          lanes);
           Tiles::template multiply<true>(m.grad_keys + (key - span) * m.width, m.width,
-                                         Tiles::template left_of<kTile>(m.grad_scores), queries, seen, columns, lanes);
+                                         Tiles::template left_of<kTile>(m.grad_scores), queries.plain, seen, columns,
+                                         lanes);
           Tiles::template multiply<true>(m.grad_query_tile(g, tile), kTile, keys_transposed[(key - span) / kTile],
                                          Tiles::template right_of<kTile>(m.grad_scores_right), columns, lanes, seen);
         }

@@ -70,6 +70,18 @@ struct VectorTiles {
     return {to, kTile};
   }
 
+  // An operand and its transpose.
+  struct BothRight {
+    Right plain, transposed;
+  };
+  template <int64_t kTile, class T>
+  static BothRight pack_both_right(const T* x, int64_t stride, int64_t num_rows, int64_t width, float* to,
+                                   float* to_transposed, float*) {
+    const Right packed = pack_right(x, stride, num_rows, width, to);
+    transpose(packed.data, packed.row, round_up(num_rows, kGrain), packed.row, to_transposed, kTile);
+    return {packed, {to_transposed, kTile}};
+  }
+
   // Scores of two keys for a grain of queries, into an operand [keys, queries] of row stride kTile. `key` is even.
   template <int64_t kTile>
   static void put_right(float* to, int64_t key, int64_t query, const Vector (&x)[2][kVectors]) {
@@ -130,32 +142,42 @@ struct VectorTiles {
   }
 
  private:
+#if defined(CPU_CAPABILITY_AVX512)
+  using Register = __m512;
+#elif defined(CPU_CAPABILITY_AVX2)
+  using Register = __m256;
+#else
+  using Register = Vector;
+#endif
+  static Register load(const float* x) { return Vector::loadu(x); }
+
   template <int64_t kHigh, int64_t kWide, bool kAdd>
   static void block(float* __restrict__ c, int64_t stride, Left left, Right right, int64_t k) {
-    // Unrolled, or the compiler keeps the sums in memory.
-    Vector sums[kHigh][kWide];
+    // Unrolled, and of the bare type, or the compiler keeps the sums in memory.
+    Register sums[kHigh][kWide];
 #pragma GCC unroll 16
     for (int64_t i = 0; i < kHigh; ++i) {
 #pragma GCC unroll 4
       for (int64_t j = 0; j < kWide; ++j) {
-        sums[i][j] = kAdd ? Vector::loadu(c + i * stride + j * kLanes) : Vector(0.0F);
+        sums[i][j] = kAdd ? load(c + i * stride + j * kLanes) : Register{};
       }
     }
     for (int64_t term = 0; term < k; ++term) {
-      Vector row[kWide];
+      Register row[kWide];
 #pragma GCC unroll 4
-      for (int64_t j = 0; j < kWide; ++j) row[j] = Vector::loadu(right.data + term * right.row + j * kLanes);
+      for (int64_t j = 0; j < kWide; ++j) row[j] = load(right.data + term * right.row + j * kLanes);
 #pragma GCC unroll 16
       for (int64_t i = 0; i < kHigh; ++i) {
-        const Vector element(left.data[i * left.row + term * left.column]);
+        const Register element = Vector(left.data[i * left.row + term * left.column]);
 #pragma GCC unroll 4
-        for (int64_t j = 0; j < kWide; ++j) sums[i][j] = at::vec::fmadd(element, row[j], sums[i][j]);
+        for (int64_t j = 0; j < kWide; ++j)
+          sums[i][j] = at::vec::fmadd(Vector(element), Vector(row[j]), Vector(sums[i][j]));
       }
     }
 #pragma GCC unroll 16
     for (int64_t i = 0; i < kHigh; ++i) {
 #pragma GCC unroll 4
-      for (int64_t j = 0; j < kWide; ++j) sums[i][j].store(c + i * stride + j * kLanes);
+      for (int64_t j = 0; j < kWide; ++j) Vector(sums[i][j]).store(c + i * stride + j * kLanes);
     }
   }
 };
