@@ -10,7 +10,6 @@
 #include <immintrin.h>
 
 #include <cstdint>
-#include <cstring>
 
 #include "titan/kernels/cpu/vector_tiles.h"
 
@@ -53,12 +52,13 @@ struct AmxTiles {
   };
 
   static Left pack_left(const Element* x, int64_t stride, int64_t num_rows, int64_t width, Element* to) {
-    const int64_t row = round_up(width, kWidthGrain), used = width * static_cast<int64_t>(sizeof(Element));
+    const int64_t row = round_up(width, kWidthGrain);
     for (int64_t r = 0; r < round_up(num_rows, kGrain); ++r) {
-      const int64_t there = r < num_rows ? used : 0;
-      auto* const bytes = reinterpret_cast<std::byte*>(to + r * row);
-      std::memcpy(bytes, x + r * stride, static_cast<size_t>(there));
-      std::memset(bytes + there, 0, static_cast<size_t>(row * static_cast<int64_t>(sizeof(Element)) - there));
+      for (int64_t i = 0; i < row; i += 32) {
+        const int64_t count = r < num_rows ? width - i : 0;
+        const auto mask = static_cast<__mmask32>(count >= 32 ? ~0U : (1U << count) - 1);
+        _mm512_storeu_si512(to + r * row + i, _mm512_maskz_loadu_epi16(mask, x + r * stride + i));
+      }
     }
     return {to, row};
   }
