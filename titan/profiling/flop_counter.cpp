@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <string_view>
 
 #include "titan/profiling/flop_formulas.h"
 
@@ -17,6 +18,10 @@ namespace {
 // operators that were counted.
 std::atomic<FlopCounter*> g_counter = nullptr;
 thread_local int64_t g_depth = 0;
+// Whether the outermost of these was passed over, its results being there already.
+thread_local bool g_was_passed_over = false;
+// The mark that activation checkpointing leaves in such a call (activation_checkpoint/kept_results.cpp).
+constexpr std::string_view kPassedOver = "titan::kept_results";
 
 // A DTensor has the sizes of the whole; what this rank does shows in the call on its local part, which comes next. On
 // a meta tensor nothing is computed but the shape.
@@ -25,29 +30,41 @@ bool computes_nothing(const c10::IValue& value) {
   return value.toTensor().is_meta() || value.toTensor().key_set().has(c10::DispatchKey::Fake);
 }
 
-// Marks a call that was counted.
-struct Counted : at::ObserverContext {};
+// Of a call that counts if it runs.
+struct Counted : at::ObserverContext {
+  double flops = 0;
+  bool is_attention = false;
+};
 
 }  // namespace
 
 struct FlopCallbacks {
   // Returns a context for operators that are counted as a whole: what they call in turn is part of them.
   static std::unique_ptr<at::ObserverContext> start(const at::RecordFunction& call) {
-    FlopCounter* const counter = g_counter;
+    if (call.scope() == at::RecordScope::USER_SCOPE) {
+      if (call.name() == kPassedOver) g_was_passed_over = true;
+      return {};
+    }
     const FlopFormula* const formula = find_flop_formula(call.name());
     const auto inputs = call.inputs();
-    if (counter == nullptr || formula == nullptr || std::any_of(inputs.begin(), inputs.end(), computes_nothing))
-      return {};
+    if (formula == nullptr || std::any_of(inputs.begin(), inputs.end(), computes_nothing)) return {};
+    auto counted = std::make_unique<Counted>();
     if (g_depth++ == 0) {
       const auto schema = call.operator_schema();
       TORCH_INTERNAL_ASSERT(schema.has_value(), call.name(), " is no operator");
-      (formula->is_attention() ? counter->attention_ : counter->matmul_) += formula->flops(*schema, inputs);
+      counted->flops = formula->flops(*schema, inputs);
+      counted->is_attention = formula->is_attention();
+      g_was_passed_over = false;
     }
-    return std::make_unique<Counted>();
+    return counted;
   }
 
   static void end(const at::RecordFunction&, at::ObserverContext* context) {
-    if (context != nullptr) --g_depth;
+    if (context == nullptr || --g_depth > 0) return;
+    FlopCounter* const counter = g_counter;
+    if (counter == nullptr || g_was_passed_over) return;
+    const auto* const counted = static_cast<const Counted*>(context);
+    (counted->is_attention ? counter->attention_ : counter->matmul_) += counted->flops;
   }
 };
 
@@ -56,7 +73,7 @@ FlopCounter::FlopCounter() {
   TORCH_INTERNAL_ASSERT(g_counter.compare_exchange_strong(nobody, this), "there is a FlopCounter already");
   callbacks_ = at::addGlobalCallback(at::RecordFunctionCallback(&FlopCallbacks::start, &FlopCallbacks::end)
                                          .needsInputs(true)
-                                         .scopes({at::RecordScope::FUNCTION}));
+                                         .scopes({at::RecordScope::FUNCTION, at::RecordScope::USER_SCOPE}));
 }
 
 FlopCounter::~FlopCounter() {

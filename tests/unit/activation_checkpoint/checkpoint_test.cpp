@@ -14,6 +14,7 @@
 #include "titan/activation_checkpoint/selective_operators.h"
 #include "titan/dtensor/counting_mode.h"
 #include "titan/parallel/mixed_precision.h"
+#include "titan/profiling/flop_counter.h"
 
 namespace titan::activation_checkpoint {
 namespace {
@@ -147,6 +148,24 @@ TEST(CheckpointOperators, RunAgainUnlessTheirResultsAreKept) {
   EXPECT_EQ(count({.make_policy = keep_dear_operators({})}, attention), 1);
   // wq, wk, wv, wo, w1, w3, w2 without w1 and w3: the first, third and fifth are kept.
   EXPECT_EQ(count({.make_policy = keep_dear_operators({{24, 40}})}, "aten::mm"), products + 4);
+}
+
+// Products that are passed over are no FLOPs: of q, k, v, o, w1, w3, w2, every second one, and of 10 tokens.
+TEST(CheckpointOperators, CountAsFlopsIfTheyRun) {
+  const at::Tensor x = test::random({2, kSeq, 24}, 100);
+  const auto flops = [&](bool is_checkpointed, const CheckpointOptions& options) {
+    test::Blocks blocks(1);
+    if (is_checkpointed) checkpoint_all(blocks, options);
+    const profiling::FlopCounter counter;
+    gradients_of(blocks, x);
+    return counter.count();
+  };
+  const auto plain = flops(false, {}), full = flops(true, {}),
+             some = flops(true, {.make_policy = keep_dear_operators({})});
+  EXPECT_EQ(full.matmul - plain.matmul, 2 * 10 * (24 * 24 + 2 * 24 * 8 + 24 * 24 + 3 * 24 * 40));
+  EXPECT_EQ(some.matmul - plain.matmul, 2 * 10 * (24 * 8 + 24 * 24 + 24 * 40));  // k, o, w3
+  EXPECT_GT(full.attention, plain.attention);
+  EXPECT_EQ(some.attention, plain.attention);
 }
 
 // q, k, v, o: 24, 8, 8, 24 wide; w1, w3, w2: 40, 40, 24. Attention leaves its output and, in fp32, one number a head.
