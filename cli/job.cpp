@@ -45,6 +45,7 @@ std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, con
                 .backend = fake ? "fake" : job.comm.cpu_backend,
                 .make_backend = std::move(make_backend),
                 .make_device_backend = fake ? distributed::backend_factory("fake") : device.make_backend,
+                .make_device_partwise = fake ? nullptr : device.make_partwise,
                 .init_timeout = std::chrono::seconds(job.comm.init_timeout_seconds)});
 }
 

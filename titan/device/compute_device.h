@@ -8,6 +8,7 @@
 #include <string>
 
 #include "titan/distributed/backend.h"
+#include "titan/distributed/partwise.h"
 
 namespace titan::device {
 
@@ -16,6 +17,8 @@ struct ComputeDevice {
   std::string name = "cpu";  // "NVIDIA H100 80GB HBM3"
   // Of process groups whose tensors lie on the device (NCCL); null on the CPU.
   distributed::BackendFactory make_backend;
+  // Of collectives in parts for them (symmetric memory); null on the CPU.
+  distributed::PartwiseFactory make_partwise;
   // Makes ATen's operations throw where they would make the host wait for the device (true), or not (false): how tests
   // show that a step does not. Null on the CPU.
   void (*forbid_synchronisation)(bool) = nullptr;

@@ -9,6 +9,7 @@
 
 #include "titan/device/compute_device.h"
 #include "titan/distributed/nccl_backend.h"
+#include "titan/distributed/symmetric_memory.h"
 #include "titan/kernels/cuda_operators.h"
 
 namespace {
@@ -30,6 +31,7 @@ extern "C" void titan_open_cuda(int64_t local_rank, titan::device::ComputeDevice
   device.device = at::Device(at::kCUDA, index);
   device.name = properties.name;
   device.make_backend = titan::distributed::make_nccl;
+  device.make_partwise = titan::distributed::make_symmetric_partwise;
   device.forbid_synchronisation = forbid_synchronisation;
   titan::kernels::register_cuda_kernels();
 

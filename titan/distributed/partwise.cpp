@@ -77,7 +77,7 @@ class ReduceScatterByMessages : public PartwiseReduceScatter {
   std::vector<PendingTensors> steps_;
 };
 
-Partwise* special(at::Device device, const ProcessGroup& group) {
+Partwise* special(at::Device device, ProcessGroup& group) {
   return device.is_cpu() ? nullptr : group.device_partwise();
 }
 

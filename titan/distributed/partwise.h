@@ -11,7 +11,10 @@
 #include <c10/core/TensorOptions.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+
+#include "titan/distributed/backend.h"
 
 namespace titan::distributed {
 
@@ -54,5 +57,8 @@ class Partwise {
   virtual std::unique_ptr<PartwiseReduceScatter> reduce_scatter(at::IntArrayRef part_sizes,
                                                                 const at::TensorOptions& options) = 0;
 };
+
+// Null, on all ranks, if there is nothing better for this group. Collective.
+using PartwiseFactory = std::function<std::shared_ptr<Partwise>(const BackendRequest&)>;
 
 }  // namespace titan::distributed

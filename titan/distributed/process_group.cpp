@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <utility>
 
 #include "titan/distributed/heartbeat.h"
 
@@ -36,6 +37,11 @@ c10d::Backend* ProcessGroup::backend(at::Device device) const {
   TORCH_CHECK_VALUE(device_backend_ != nullptr, name_,
                     ": expected tensors on the CPU, since these ranks have no GPU, got one on ", device);
   return device_backend_.get();
+}
+
+Partwise* ProcessGroup::device_partwise() {
+  if (make_device_partwise_) device_partwise_ = std::exchange(make_device_partwise_, nullptr)();
+  return device_partwise_.get();
 }
 
 void ProcessGroup::abandon() {

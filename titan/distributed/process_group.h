@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,9 +44,10 @@ class ProcessGroup : public std::enable_shared_from_this<ProcessGroup> {
 
   // The one for tensors on `device`. Null for a group of one. Throws c10::ValueError for a device that none serves.
   c10d::Backend* backend(at::Device device) const;
-  // Who makes collectives in parts for tensors on the GPU (partwise.h); null: messages.
-  Partwise* device_partwise() const { return device_partwise_.get(); }
-  void set_device_partwise(std::shared_ptr<Partwise> partwise) { device_partwise_ = std::move(partwise); }
+  // Who makes collectives in parts for tensors on the GPU (partwise.h); null: messages. The first call makes it, and is
+  // collective.
+  Partwise* device_partwise();
+  void set_device_partwise(std::function<std::shared_ptr<Partwise>()> make) { make_device_partwise_ = std::move(make); }
   // May be null.
   Heartbeat* heartbeat() const { return heartbeat_.get(); }
 
@@ -69,6 +71,7 @@ class ProcessGroup : public std::enable_shared_from_this<ProcessGroup> {
   int64_t rank_;
   std::string name_;
   c10::intrusive_ptr<c10d::Backend> backend_, device_backend_;
+  std::function<std::shared_ptr<Partwise>()> make_device_partwise_;  // until it is made
   std::shared_ptr<Partwise> device_partwise_;
   std::chrono::milliseconds timeout_;
   std::shared_ptr<Heartbeat> heartbeat_;

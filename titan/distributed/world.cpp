@@ -129,6 +129,10 @@ std::shared_ptr<ProcessGroup> World::group(std::vector<int64_t> ranks) {
   }
   auto group = std::make_shared<ProcessGroup>(ranks, request.rank, std::move(backend), std::move(device_backend),
                                               timeout_, heartbeat_);
+  if (options_.make_device_partwise && request.size > 1) {
+    request.store = c10::make_intrusive<c10d::PrefixStore>(group_key(ranks) + "/partwise", store_);
+    group->set_device_partwise([make = options_.make_device_partwise, request] { return make(request); });
+  }
   return groups_.emplace(std::move(ranks), std::move(group)).first->second;
 }
 

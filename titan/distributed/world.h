@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "titan/distributed/backend.h"
+#include "titan/distributed/partwise.h"
 #include "titan/distributed/process_group.h"
 #include "titan/distributed/rank_info.h"
 
@@ -21,6 +22,7 @@ struct WorldOptions {
   std::string backend = "auto";                                      // by name, see backend.h
   BackendFactory make_backend;                                       // instead of the one named
   BackendFactory make_device_backend;                                // for tensors on a GPU; null: there is none
+  PartwiseFactory make_device_partwise;                              // for those, too; null: messages
   std::chrono::milliseconds init_timeout = std::chrono::minutes(5);  // comm.init_timeout_seconds
 };
 

@@ -15,8 +15,7 @@ namespace titan::parallel {
 // A plain tensor that passes a module's edge: where it is placed, and where its gradient is.
 struct Edge {
   // The gradient as its tensor. NOLINTNEXTLINE(google-explicit-constructor): a placement is what tables say
-  Edge(dtensor::Placement placement)
-      : tensor(placement.is_partial() ? dtensor::replicate() : placement), gradient(placement) {}
+  Edge(dtensor::Placement placement) : tensor(placement), gradient(placement) {}
   Edge(dtensor::Placement placement, dtensor::Placement of_gradient) : tensor(placement), gradient(of_gradient) {}
 
   dtensor::Placement tensor, gradient;
