@@ -12,7 +12,7 @@ import unittest
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 PROGRAM = sys.argv.pop(1)
 SEQ_LEN = 48
@@ -21,6 +21,11 @@ VOCAB_SIZE = 2048  # the shipped tokenizer's
 SIZES = ["--model.args.dim=96", "--model.args.n_layers=3", "--model.args.n_heads=6", "--model.args.n_kv_heads=2",
          f"--model.args.vocab_size={VOCAB_SIZE}", f"--training.seq_len={SEQ_LEN}"]  # fmt: skip
 TIED = "--model.args.enable_weight_tying"
+UNTIED = "--model.args.no-enable_weight_tying"
+# The debug flavour's weights are tied; heads are together wider than the model.
+QWEN3_SIZES = ["--model.name=qwen3", "--model.args.dim=40", "--model.args.n_layers=3", "--model.args.n_heads=6",
+               "--model.args.n_kv_heads=2", "--model.args.head_dim=16", "--model.args.hidden_dim=92",
+               f"--model.args.vocab_size={VOCAB_SIZE}", f"--training.seq_len={SEQ_LEN}"]  # fmt: skip
 
 
 def titan_train(folder, *arguments):
@@ -71,6 +76,27 @@ class Transformers(unittest.TestCase):
 
     def test_an_exported_checkpoint_with_tied_weights_has_our_logits(self):
         self.export_and_compare(*SIZES, TIED)
+
+    def test_an_exported_qwen3_has_our_logits(self):
+        self.export_and_compare(*QWEN3_SIZES)
+
+    def test_an_exported_qwen3_with_untied_weights_has_our_logits(self):
+        self.export_and_compare(*QWEN3_SIZES, UNTIED)
+
+    def test_a_qwen3_of_theirs_has_their_logits(self):
+        for tied in (True, False):
+            with self.subTest(tied=tied):
+                torch.manual_seed(0)
+                model = Qwen3ForCausalLM(Qwen3Config(
+                    vocab_size=VOCAB_SIZE, hidden_size=40, num_hidden_layers=3, num_attention_heads=6,
+                    num_key_value_heads=2, head_dim=16, intermediate_size=92, rms_norm_eps=1e-6, rope_theta=1000000.0,
+                    initializer_range=0.05, tie_word_embeddings=tied))  # fmt: skip
+                for name, parameter in model.named_parameters():
+                    if "norm" in name:
+                        torch.nn.init.uniform_(parameter, 0.5, 1.5)
+                folder = self.folder / f"theirs_{tied}"
+                model.save_pretrained(folder)
+                self.expect_same_logits(model, folder, *QWEN3_SIZES, TIED if tied else UNTIED)
 
     def test_a_checkpoint_of_theirs_has_their_logits(self):
         torch.manual_seed(0)

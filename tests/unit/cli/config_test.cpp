@@ -17,13 +17,13 @@ test::Finished config(std::vector<std::string> arguments) {
 }
 
 std::string recipe(std::string_view name) {
-  return std::string(TITAN_SOURCE_DIR) + "/configs/llama3/" + std::string(name) + ".toml";
+  return std::string(TITAN_SOURCE_DIR) + "/configs/" + std::string(name) + ".toml";
 }
 
 TEST(ConfigVerb, PrintReadsBackToItself) {
   const std::string path = testing::TempDir() + "titan_config_verb_" + std::to_string(getpid()) + ".toml";
-  const test::Finished first =
-      config({"--print", "--job.config_file", recipe("405b"), "--training.steps", "7", "--model.args.n_layers=3"});
+  const test::Finished first = config(
+      {"--print", "--job.config_file", recipe("llama3/405b"), "--training.steps", "7", "--model.args.n_layers=3"});
   ASSERT_EQ(first.exit_code, 0) << first.err;
   EXPECT_NE(first.out.find("\nsteps = 7\n"), std::string::npos);
   EXPECT_NE(first.out.find("\nn_layers = 3\n"), std::string::npos);
@@ -35,7 +35,8 @@ TEST(ConfigVerb, PrintReadsBackToItself) {
 }
 
 TEST(ConfigVerb, RecipesAreValidOnTheirRanksWithoutTheirFiles) {
-  for (const char* name : {"8b", "70b", "405b", "debug"}) {
+  for (const char* name : {"llama3/8b", "llama3/70b", "llama3/405b", "llama3/debug", "qwen3/0.6b", "qwen3/1.7b",
+                           "qwen3/32b", "qwen3/debug"}) {
     const test::Finished finished = config({"--check", recipe(name), "--world-size", "128"});
     EXPECT_EQ(finished.exit_code, 0) << finished.err;
     EXPECT_EQ(finished.out, "valid on 128 ranks\n");
@@ -48,13 +49,13 @@ TEST(ConfigVerb, CheckJudgesValidityNotAvailability) {
                     "float8"})
                 .exit_code,
             0);
-  const test::Finished wrong = config({"--check", "--job.config_file", recipe("70b"), "--world-size", "12"});
+  const test::Finished wrong = config({"--check", "--job.config_file", recipe("llama3/70b"), "--world-size", "12"});
   EXPECT_EQ(wrong.exit_code, 1);
   EXPECT_EQ(wrong.err.find("parallelism.tensor_parallel_degree: "), 0u) << wrong.err;
 }
 
 TEST(ConfigVerb, WithoutAWorldSizeTheFewestRanksAreTaken) {
-  EXPECT_EQ(config({"--check", recipe("70b")}).out, "valid on 8 ranks\n");
+  EXPECT_EQ(config({"--check", recipe("llama3/70b")}).out, "valid on 8 ranks\n");
 }
 
 TEST(ConfigVerb, SizesOfTheModelAreJudgedToo) {

@@ -2,7 +2,10 @@
 // and each library that cannot be used is refused in one line.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "tests/support/run_program.h"
@@ -120,6 +123,22 @@ TEST(CustomImport, TheModelsOwnChecksAreHeard) {
   EXPECT_EQ(refused({"--model.args.rope_theta=1e4"}),
             "model.args.rope_theta: parallel_gpt has no such size; it has dim, n_layers, n_heads, vocab_size, "
             "max_seq_len, norm_eps\n");
+}
+
+// The folder as somebody would have it elsewhere, against this build: a minute, so only with TITAN_TEST_ALL=1.
+TEST(CustomImport, TheExampleBuildsOutsideTheTree) {
+  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  const test::OutputFolder folder;
+  const std::string source = (folder.path() / "source").string(), build = (folder.path() / "build").string();
+  std::filesystem::copy(TITAN_SOURCE_DIR "/examples/custom_model", source);
+  const test::Finished configured =
+      test::run_program({TITAN_CMAKE, "-S", source, "-B", build, "-G", "Ninja", "-Dtitan_DIR=" TITAN_BUILD_DIR});
+  ASSERT_EQ(configured.exit_code, 0) << configured.out << configured.err;
+  const test::Finished built = test::run_program({TITAN_CMAKE, "--build", build}, {.timeout_seconds = 300});
+  ASSERT_EQ(built.exit_code, 0) << built.out << built.err;
+  const test::Finished trained =
+      run("train", folder.path(), with(kModel, {"--experimental.custom_import=" + build + "/parallel_gpt.so"}));
+  EXPECT_EQ(trained.exit_code, 0) << trained.err;
 }
 
 // Names of the program's own stay there beside it.
