@@ -29,12 +29,13 @@ TEST_P(VerifySharding, Holds) {
   const test::OutputFolder folder;
   std::vector<std::string> argv = test::tiny_job(TITAN_BINARY, folder.path(), shape.flags);
   argv[1] = "verify";
-  for (const std::string& flag : std::vector<std::string>{
-           "--training.global_batch_size=24", "--training.local_batch_size=24", "--training.max_norm=" + max_norm,
-           "--steps", "3", "--layouts",
-           "dp_shard=2; dp_shard=3; dp_shard=4; dp_shard=8; dp_replicate=2, dp_shard=2; dp_replicate=2, dp_shard=3;"
-           "dp_shard=2, accum=3; dp_shard=4, accum=3; dp_replicate=2, dp_shard=2, accum=3;"
-           "dp_shard=2, dtype=bf16; dp_shard=3, dtype=bf16; dp_shard=2, accum=3, dtype=bf16"}) {
+  const std::string layouts =
+      "dp_shard=2; dp_shard=3; dp_shard=4; dp_shard=8; dp_replicate=2, dp_shard=2; dp_replicate=2, dp_shard=3;"
+      "dp_shard=2, accum=3; dp_shard=4, accum=3; dp_replicate=2, dp_shard=2, accum=3;"
+      "dp_shard=2, dtype=bf16; dp_shard=3, dtype=bf16; dp_shard=2, accum=3, dtype=bf16";
+  for (const std::string& flag : {std::string("--training.global_batch_size=24"),
+                                  std::string("--training.local_batch_size=24"), "--training.max_norm=" + max_norm,
+                                  std::string("--steps"), std::string("3"), std::string("--layouts"), layouts}) {
     argv.push_back(flag);
   }
   for (const char* reshard : {"default", "always", "never"}) {

@@ -109,7 +109,7 @@ class KeptResults::Recording : public dtensor::Mode {
   }
 
  private:
-  void note(Call& call, std::vector<c10::IValue> results) {
+  void note(Call& call, const std::vector<c10::IValue>& results) {
     kept_.policy_->on_results(results);
     if (!call.is_kept) return;
     for (const c10::IValue& result : results) {

@@ -63,7 +63,7 @@ class MemoryBudget::Measuring : public OperatorPolicy {
     begin(toString(op.operator_name()));
     return false;
   }
-  bool keeps(dtensor::Communication kind) override {
+  bool keeps(dtensor::Communication) override {
     begin("redistribute");
     return false;
   }

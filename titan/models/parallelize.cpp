@@ -86,7 +86,7 @@ activation_checkpoint::Applied checkpoint_activations(LanguageModel& model, cons
     surroundings.agree = [mesh](std::vector<double>& values) { agree_over(*mesh.group("tp"), values); };
   }
   if (mesh.world()->info().rank == 0) surroundings.chart_folder = job.job.dump_folder + "/memory_budget_pareto";
-  const auto applied = apply_activation_checkpoint(model.parts().blocks, job.activation_checkpoint, surroundings);
+  auto applied = apply_activation_checkpoint(model.parts().blocks, job.activation_checkpoint, surroundings);
   if (!applied.description.empty()) {
     logging::info("Applied {} activation checkpointing to the model: {}", job.activation_checkpoint.mode,
                   applied.description);

@@ -139,7 +139,8 @@ struct Again {
 // What a recomputed block sends: all of its forward, or gathers only where results of reductions are kept.
 TEST(WithTensorParallel, ReductionsAreNotRepeatedWhereTheirResultsAreKept) {
   on_counted_ranks(2, [](const World& world) {
-    const auto expect = [&](const ShardingOptions& options, config::ActivationCheckpoint ac, const Again& per_block) {
+    const auto expect = [&](const ShardingOptions& options, const config::ActivationCheckpoint& ac,
+                            const Again& per_block) {
       const Setting setting{.tensor_parallel = options};
       const Step plain = run(world, setting, mode("none")), again = run(world, setting, ac);
       expect_bit_equal(again, plain);
