@@ -65,7 +65,7 @@ at::Tensor rotary_cpu(const at::Tensor& x, const at::Tensor& turns, bool halves,
   if (!cpu::has_floats(x.scalar_type())) return rotary_composite(x, turns, halves, back);
   const at::Tensor from = x.stride(3) == 1 ? x : x.contiguous();
   const at::Tensor by = turns.contiguous();
-  const at::Tensor y = at::empty(x.sizes(), x.options());
+  at::Tensor y = at::empty(x.sizes(), x.options());
   const cpu::RotaryCall call{.dtype = x.scalar_type(),
                              .seq = x.size(1),
                              .heads = x.size(2),

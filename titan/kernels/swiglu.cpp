@@ -60,7 +60,7 @@ at::Tensor swiglu_cpu(const at::Tensor& gate, const at::Tensor& up) {
   check(gate, up);
   if (!cpu::has_floats(gate.scalar_type())) return swiglu_composite(gate, up);
   const at::Tensor g = gate.contiguous(), u = up.contiguous();
-  const at::Tensor y = at::empty(gate.sizes(), gate.options());
+  at::Tensor y = at::empty(gate.sizes(), gate.options());
   const auto forward = cpu::loops<cpu::SwigluLoops>().forward;
   at::parallel_for(0, y.numel(), cpu::rows_worth_a_thread(1), [&](int64_t begin, int64_t end) {
     forward(y.scalar_type(), g.const_data_ptr(), u.const_data_ptr(), y.mutable_data_ptr(), begin, end);
