@@ -34,7 +34,7 @@ at::Tensor GatheredLinear::gather(const at::Tensor& part, const std::vector<Gath
 
 at::Tensor GatheredLinear::forward(const at::Tensor& /*x*/) {
   TORCH_INTERNAL_ASSERT(product_.defined(), fqn(), " is called without its input being gathered before");
-  const at::Tensor product = std::exchange(product_, {});
+  at::Tensor product = std::exchange(product_, {});
   if (bias == nullptr) return product;
   return product + dtensor::to_local(bias->get());
 }
@@ -47,7 +47,7 @@ ScatteredLinear::ScatteredLinear(const nn::Linear& linear, int64_t dim)
 }
 
 at::Tensor ScatteredLinear::forward(const at::Tensor& x) {
-  const at::Tensor sum = matmul_reduce_scatter(x, weight, dim_);
+  at::Tensor sum = matmul_reduce_scatter(x, weight, dim_);
   if (bias == nullptr) return sum;
   // Each rank adds the bias to its part; what its part gives the gradient is a term.
   return sum + dtensor::to_local(bias->get(), dtensor::Placements{dtensor::partial()});
