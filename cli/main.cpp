@@ -20,7 +20,7 @@ constexpr Verb kVerbs[] = {
     {"launch", "start the ranks of a job on this machine", titan::cli::run_launch},
     {"verify", "run a job under several parallel layouts and compare, tensor by tensor", titan::cli::run_verify},
     {"bench", "measure speed, utilisation and memory of a configuration", titan::cli::run_bench},
-    {"plan", "say what a run will need, without running it", nullptr},
+    {"plan", "say what a run will need, without running it: of a pipeline schedule so far", titan::cli::run_plan},
     {"convert", "convert checkpoints between formats", nullptr},
     {"generate", "generate text from a checkpoint", nullptr},
     {"tokenizer", "encode, decode, train a tokenizer", titan::cli::run_tokenizer},

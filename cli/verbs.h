@@ -12,6 +12,7 @@ using Arguments = std::vector<std::string>;
 int run_bench(const Arguments& arguments);
 int run_config(const Arguments& arguments);
 int run_launch(const Arguments& arguments);
+int run_plan(const Arguments& arguments);
 int run_tokenizer(const Arguments& arguments);
 int run_train(const Arguments& arguments);
 int run_verify(const Arguments& arguments);

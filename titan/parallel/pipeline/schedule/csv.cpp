@@ -75,6 +75,10 @@ Schedule infer_schedule(const std::vector<Line>& lines, const std::string& path)
     }
     schedule.ranks.push_back(lines[rank].actions);
   }
+  constexpr int64_t kMostForwards = 5'000'000;
+  TORCH_CHECK_VALUE(schedule.shape.num_stages * schedule.shape.num_microbatches <= kMostForwards,
+                    fmt::format("{}: at most {} stages x microbatches, got {} x {}", path, kMostForwards,
+                                schedule.shape.num_stages, schedule.shape.num_microbatches));
   for (int64_t stage = 0; stage < schedule.shape.num_stages; ++stage) {
     TORCH_CHECK_VALUE(schedule.rank_of_stage[stage] != Action::kNone,
                       fmt::format("{}: no line has an action of stage {}, but there are {} stages", path, stage,

@@ -60,7 +60,7 @@ TEST_P(ScheduleCsvMistake, IsOneLineWithLineAndAction) {
     read_schedule_csv(file.path());
     FAIL() << "accepted";
   } catch (const c10::ValueError& error) {
-    const std::string message = error.msg();
+    const std::string& message = error.msg();
     EXPECT_EQ(message, file.path() + GetParam().expected);
     EXPECT_EQ(message.find('\n'), std::string::npos);
   }
@@ -81,6 +81,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"StageOfNone", "0F0,0B0\n2F0,2B0\n", ": no line has an action of stage 1, but there are 3 stages"},
         Mistake{"HugeStage", "0F0,0B0,123456789F0\n",
                 ": line 1, cell 3 (123456789F0): stages and microbatches are below 100000"},
+        Mistake{"HugeProduct", "99999F0,0F99999\n", ": at most 5000000 stages x microbatches, got 100000 x 100000"},
         Mistake{"Twice", "0F0,0F0,0B0\n", ": line 1, cell 2 (0F0): comes twice, at action 1 before"},
         Mistake{"BackwardFirst", "0B0,0F0\n", ": line 1, cell 1 (0B0): needs 0F0 before it"},
         Mistake{"InputFirst", "0I0,0F0,0W0\n", ": line 1, cell 1 (0I0): needs 0F0 before it"},

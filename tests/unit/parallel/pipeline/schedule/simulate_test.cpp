@@ -54,6 +54,9 @@ TEST(Simulate, InterleavedIdlesAVthOfIt) {
       EXPECT_NEAR(play("Interleaved1F1B", shape, costs).idle_share(), (p - 1) / (v * m + p - 1), kExact)
           << text_of(shape);
     }
+    const int64_t most = (shape.stages_per_rank() + 1) * shape.num_ranks - 1;
+    const int64_t all = shape.stages_per_rank() * shape.num_microbatches;
+    EXPECT_EQ(most_activations(play("Interleaved1F1B", shape)), std::min(most, all)) << text_of(shape);
   }
 }
 
