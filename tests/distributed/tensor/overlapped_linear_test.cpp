@@ -216,10 +216,15 @@ TEST(OverlappedLinears, ProductsHideTheCommunication) {
         options);
     return seconds;
   };
-  const double without = seconds_of_step(milliseconds(0));
-  const double added = seconds_of_step(kDelay) - without;
+  const double bound = 0.3 * kCollectives * kBlocks * 0.020;
+  double without = seconds_of_step(milliseconds(0)), with = seconds_of_step(kDelay);
   EXPECT_GT(without, 0.025 * 12 * kBlocks);  // the products are slow
-  EXPECT_LT(added, 0.3 * kCollectives * kBlocks * 0.020);
+  // A busy machine only ever makes a step longer, so of several the shortest is the step's own time.
+  for (int i = 0; i < 3 && with - without >= bound; ++i) {
+    with = std::min(with, seconds_of_step(kDelay));
+    without = std::min(without, seconds_of_step(milliseconds(0)));
+  }
+  EXPECT_LT(with - without, bound);
 }
 
 }  // namespace
