@@ -1,4 +1,4 @@
-// Interleaved zero bubble: ZB-H1 (Qi et al. 2024, arXiv 2401.10241, section 3.1, figure 3 top) over stages in loops;
+// Interleaved zero bubble: ZB-H1 (Qi et al. 2024, arXiv 2401.10241, section 2.1, figure 3 top) over stages in loops;
 // with one stage per rank it is ZB-H1 itself. The backward is split: I as soon as its gradient comes, for the rank
 // before waits for it, and W later, in what would be idle time. Rank r puts W off by r microbatches: the later ranks,
 // which get their gradients first, fill the end with what they kept.

@@ -1,4 +1,4 @@
-// Looped breadth-first (Lamy-Poirier 2023, arXiv 2211.05953, section 4, figure 4d): stages lie in loops, and a rank
+// Looped breadth-first (Lamy-Poirier 2023, arXiv 2211.05953): stages lie in loops, and a rank
 // runs all microbatches through one stage before it turns to its next. So a stage's parameters are gathered once for
 // all microbatches, and its gradients reduced once, early; every activation is live at once. Backwards come in the
 // opposite order of forwards, as in PyTorch.

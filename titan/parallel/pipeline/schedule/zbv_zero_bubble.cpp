@@ -1,4 +1,4 @@
-// ZB-V (Qi et al. 2024, arXiv 2401.10241, section 6, figure 7; "Pipeline Parallelism with Controllable Memory", arXiv
+// ZB-V (Qi et al. 2024, arXiv 2401.10241, section 6; "Pipeline Parallelism with Controllable Memory", arXiv
 // 2405.15362): two stages per rank in a V, down the ranks and up again, so that the rank of the first forward is the
 // rank of the first backward. Where F, I and W take the same time, no rank idles between its first action and its last,
 // and at most 2 num_ranks half-size activations are live on each, as many bytes as in 1F1B.

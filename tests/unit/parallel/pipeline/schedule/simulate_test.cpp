@@ -60,7 +60,7 @@ TEST(Simulate, InterleavedIdlesAVthOfIt) {
   }
 }
 
-// Lamy-Poirier 2023, section 4: with at least as many microbatches as ranks no rank waits between its stages.
+// Lamy-Poirier 2023: with at least as many microbatches as ranks no rank waits between its stages.
 TEST(Simulate, LoopedBfsIdlesAsInterleaved) {
   for (const PipelineShape& shape : shapes_of(find_schedule("LoopedBFS"))) {
     if (shape.num_microbatches < shape.num_ranks) continue;
