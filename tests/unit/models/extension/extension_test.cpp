@@ -14,7 +14,7 @@
 namespace titan {
 namespace {
 
-const std::vector<std::string> kModel = {"--experimental.custom_import=" TITAN_PARALLEL_GPT,
+const std::vector<std::string> kModel = {kLibrary,
                                          "--model.name=parallel_gpt",
                                          "--model.flavor=tiny",
                                          "--model.args.vocab_size=320",
@@ -131,8 +131,8 @@ TEST(CustomImport, TheExampleBuildsOutsideTheTree) {
   const test::OutputFolder folder;
   const std::string source = (folder.path() / "source").string(), build = (folder.path() / "build").string();
   std::filesystem::copy(TITAN_SOURCE_DIR "/examples/custom_model", source);
-  const test::Finished configured =
-      test::run_program({TITAN_CMAKE, "-S", source, "-B", build, "-G", "Ninja", "-Dtitan_DIR=" TITAN_BUILD_DIR});
+  const test::Finished configured = test::run_program(
+      {TITAN_CMAKE, "-S", source, "-B", build, "-G", "Ninja", std::string("-Dtitan_DIR=") + TITAN_BUILD_DIR});
   ASSERT_EQ(configured.exit_code, 0) << configured.out << configured.err;
   const test::Finished built = test::run_program({TITAN_CMAKE, "--build", build}, {.timeout_seconds = 300});
   ASSERT_EQ(built.exit_code, 0) << built.out << built.err;
@@ -144,10 +144,9 @@ TEST(CustomImport, TheExampleBuildsOutsideTheTree) {
 // Names of the program's own stay there beside it.
 TEST(CustomImport, OursAreStillFound) {
   const test::OutputFolder folder;
-  const test::Finished finished =
-      run("train", folder.path(),
-          {"--experimental.custom_import=" TITAN_PARALLEL_GPT, "--model.args.dim=24", "--model.args.n_heads=3",
-           "--model.args.n_layers=1", "--model.args.vocab_size=320", "--training.steps=1"});
+  const test::Finished finished = run("train", folder.path(),
+                                      {kLibrary, "--model.args.dim=24", "--model.args.n_heads=3",
+                                       "--model.args.n_layers=1", "--model.args.vocab_size=320", "--training.steps=1"});
   EXPECT_EQ(finished.exit_code, 0) << finished.err;
   EXPECT_NE(finished.out.find("Building llama3 debugmodel"), std::string::npos);
 }
