@@ -14,6 +14,8 @@
 namespace titan {
 namespace {
 
+const std::string kLibrary = "--experimental.custom_import=" TITAN_PARALLEL_GPT;
+
 const std::vector<std::string> kModel = {kLibrary,
                                          "--model.name=parallel_gpt",
                                          "--model.flavor=tiny",
