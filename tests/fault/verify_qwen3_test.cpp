@@ -47,7 +47,7 @@ TEST(VerifyQwen3, LayoutsOfTheDebugFlavorHold) {
   const test::OutputFolder folder;
   const std::vector<std::string> job{TITAN_BINARY,
                                      "train",
-                                     "--job.config_file=" TITAN_SOURCE_DIR "/configs/qwen3/debug.toml",
+                                     std::string("--job.config_file=") + TITAN_SOURCE_DIR + "/configs/qwen3/debug.toml",
                                      "--job.dump_folder=" + folder.path().string(),
                                      "--training.seq_len=128",
                                      "--steps",
