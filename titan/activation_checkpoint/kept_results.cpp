@@ -7,7 +7,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <unordered_set>
 
 #include "titan/dtensor/dtensor.h"
 
@@ -46,18 +45,6 @@ bool makes_new_tensors(const c10::OperatorHandle& op) {
   return std::none_of(schema.returns().begin(), schema.returns().end(), aliases);
 }
 
-// Calls `visit` for each tensor in `value`, which may be a list of them.
-template <class Visit>
-void visit_tensors(const c10::IValue& value, Visit&& visit) {
-  if (value.isTensor()) {
-    if (value.toTensor().defined()) visit(value.toTensor());
-  } else if (value.isTensorList()) {
-    for (const at::Tensor& tensor : value.toTensorVector()) {
-      if (tensor.defined()) visit(tensor);
-    }
-  }
-}
-
 c10::IValue with_aliases(const c10::IValue& value) {
   if (value.isTensor()) return value.toTensor().defined() ? c10::IValue(alias_of(value.toTensor())) : value;
   if (!value.isTensorList()) return value;
@@ -79,6 +66,27 @@ at::Tensor alias_of(const at::Tensor& tensor) {
 
 const at::Tensor& local_part(const at::Tensor& tensor) {
   return dtensor::is_dtensor(tensor) ? dtensor::local_of(tensor) : tensor;
+}
+
+std::vector<at::Tensor> tensors_in(const std::vector<c10::IValue>& values) {
+  std::vector<at::Tensor> tensors;
+  for (const c10::IValue& value : values) {
+    if (value.isTensor() && value.toTensor().defined()) tensors.push_back(value.toTensor());
+    if (!value.isTensorList()) continue;
+    for (const at::Tensor& tensor : value.toTensorVector()) {
+      if (tensor.defined()) tensors.push_back(tensor);
+    }
+  }
+  return tensors;
+}
+
+int64_t bytes_under(const std::vector<at::Tensor>& tensors, std::unordered_set<const c10::StorageImpl*> without) {
+  int64_t bytes = 0;
+  for (const at::Tensor& tensor : tensors) {
+    const c10::Storage& storage = local_part(tensor).storage();
+    if (without.insert(storage.unsafeGetStorageImpl()).second) bytes += static_cast<int64_t>(storage.nbytes());
+  }
+  return bytes;
 }
 
 // --- the first run ---
@@ -112,10 +120,8 @@ class KeptResults::Recording : public dtensor::Mode {
   void note(Call& call, const std::vector<c10::IValue>& results) {
     kept_.policy_->on_results(results);
     if (!call.is_kept) return;
-    for (const c10::IValue& result : results) {
-      call.results.push_back(with_aliases(result));
-      visit_tensors(result, [&](const at::Tensor& tensor) { call.versions.push_back(tensor._version()); });
-    }
+    for (const c10::IValue& result : results) call.results.push_back(with_aliases(result));
+    for (const at::Tensor& tensor : tensors_in(results)) call.versions.push_back(tensor._version());
   }
 
   KeptResults& kept_;
@@ -150,11 +156,9 @@ class KeptResults::Replaying : public dtensor::Mode {
                 "; a checkpointed forward must run the same operators each time");
     const Call& call = kept_.calls_[index];
     size_t i = 0;
-    for (const c10::IValue& result : call.results) {
-      visit_tensors(result, [&](const at::Tensor& tensor) {
-        TORCH_CHECK(tensor._version() == call.versions[i++], "a result of ", call.name,
-                    ", kept for recomputation, was written in place since; compute it again instead");
-      });
+    for (const at::Tensor& tensor : tensors_in(call.results)) {
+      TORCH_CHECK(tensor._version() == call.versions[i++], "a result of ", call.name,
+                  ", kept for recomputation, was written in place since; compute it again instead");
     }
     return call;
   }
@@ -180,19 +184,12 @@ std::string KeptResults::operators_before() const {
 std::string KeptResults::operators_again() const { return lines(again_); }
 
 int64_t KeptResults::num_bytes() const {
-  std::unordered_set<const c10::StorageImpl*> seen;
-  int64_t total = 0;
+  std::vector<at::Tensor> kept;
   for (const Call& call : calls_) {
-    for (const c10::IValue& result : call.results) {
-      visit_tensors(result, [&](const at::Tensor& tensor) {
-        const at::Tensor& local = local_part(tensor);
-        if (seen.insert(local.storage().unsafeGetStorageImpl()).second) {
-          total += static_cast<int64_t>(local.storage().nbytes());
-        }
-      });
-    }
+    const auto tensors = tensors_in(call.results);
+    kept.insert(kept.end(), tensors.begin(), tensors.end());
   }
-  return total;
+  return bytes_under(kept);
 }
 
 }  // namespace titan::activation_checkpoint

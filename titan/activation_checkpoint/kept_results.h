@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "titan/dtensor/interposition.h"
@@ -36,6 +37,12 @@ at::Tensor alias_of(const at::Tensor& tensor);
 
 // What this rank has of it.
 const at::Tensor& local_part(const at::Tensor& tensor);
+
+// Those that are defined, lists unrolled.
+std::vector<at::Tensor> tensors_in(const std::vector<c10::IValue>& values);
+
+// Bytes of the memory under `tensors`; what several share, or is in `without`, counts once or not at all.
+int64_t bytes_under(const std::vector<at::Tensor>& tensors, std::unordered_set<const c10::StorageImpl*> without = {});
 
 class KeptResults {
  public:

@@ -30,28 +30,6 @@ at::Device device_of(const torch::jit::Stack& stack) {
   return at::kCPU;
 }
 
-std::vector<at::Tensor> tensors_in(const std::vector<c10::IValue>& values) {
-  std::vector<at::Tensor> tensors;
-  for (const c10::IValue& value : values) {
-    if (value.isTensor() && value.toTensor().defined()) tensors.push_back(value.toTensor());
-    if (!value.isTensorList()) continue;
-    for (const at::Tensor& tensor : value.toTensorVector()) {
-      if (tensor.defined()) tensors.push_back(tensor);
-    }
-  }
-  return tensors;
-}
-
-// Bytes of memory under `tensors`, counting once what several share.
-int64_t bytes_under(const std::vector<at::Tensor>& tensors, std::unordered_set<const c10::StorageImpl*> without) {
-  int64_t bytes = 0;
-  for (const at::Tensor& tensor : tensors) {
-    const c10::Storage& storage = local_part(tensor).storage();
-    if (without.insert(storage.unsafeGetStorageImpl()).second) bytes += static_cast<int64_t>(storage.nbytes());
-  }
-  return bytes;
-}
-
 }  // namespace
 
 class MemoryBudget::Measuring : public OperatorPolicy {
