@@ -205,9 +205,11 @@ std::vector<models::ModelSpec> specs() {
            .describe = describe,
            .vocab_size = [](const config::JobConfig& job) { return sizes_of(job).vocab_size; },
            .build = build,
-           .parallelize = [](models::LanguageModel& model, const config::JobConfig& job,
-                             const distributed::DeviceMesh& mesh,
-                             at::Device device) { return models::parallelize(model, {}, job, mesh, device); }}};
+           .parallelize =
+               [](std::shared_ptr<models::LanguageModel> model, const config::JobConfig& job,
+                  const distributed::DeviceMesh& mesh, at::Device device) {
+                 return models::parallelize({.whole = std::move(model), .build = build}, job, mesh, device);
+               }}};
 }
 
 }  // namespace

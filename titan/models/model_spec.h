@@ -12,6 +12,7 @@
 #include <c10/core/Device.h>
 
 #include "titan/checkpoint/train_state.h"
+#include "titan/models/forward_backward.h"
 #include "titan/models/language_model.h"
 
 namespace titan::config {
@@ -25,12 +26,12 @@ class DeviceMesh;
 
 namespace titan::models {
 
-// What the techniques that parallelize applied want to be told during a step.
+// What is on this rank once every technique has been applied, and how it runs.
 struct Parallelized {
-  // Before each micro-batch's forward; gradients are reduced over ranks in the last one's backward only.
-  std::function<void(bool last)> before_microbatch = [](bool) {};
-  // After the last micro-batch's backward, before anyone looks at gradients. Collective.
-  std::function<void()> after_backward = [] {};
+  // The model, or what this rank has of it: the stages of a pipeline, in the order of the forward. FQNs are those of
+  // the whole model.
+  std::vector<std::shared_ptr<LanguageModel>> parts;
+  std::unique_ptr<ForwardBackward> forward_backward;
   // Where parameters, gradients and optimizer states are kept if not on the device that computes (CPU offload).
   std::optional<at::Device> parameter_device;
 };
@@ -45,9 +46,9 @@ struct ModelSpec {
   int64_t (*vocab_size)(const config::JobConfig&);
   // The whole model on the meta device.
   std::shared_ptr<LanguageModel> (*build)(const config::JobConfig&);
-  // Applies what the job asks for, in the one order that works; says each thing it applied in one log line. The model
-  // must outlive what it returns; it will compute on `device`. Every rank calls it.
-  Parallelized (*parallelize)(LanguageModel&, const config::JobConfig&, const distributed::DeviceMesh&,
+  // Applies what the job asks for to what build() made, in the one order that works; says each thing it applied in one
+  // log line. The model will compute on `device`. Every rank calls it.
+  Parallelized (*parallelize)(std::shared_ptr<LanguageModel>, const config::JobConfig&, const distributed::DeviceMesh&,
                               at::Device device);
   // Names and layouts of the family's Hugging Face checkpoints, for this job's sizes. Null: it has none.
   checkpoint::ForeignFormat (*hugging_face)(const config::JobConfig&) = nullptr;

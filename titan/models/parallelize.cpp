@@ -94,21 +94,19 @@ activation_checkpoint::Applied checkpoint_activations(LanguageModel& model, cons
   return applied;
 }
 
-}  // namespace
-
-Parallelized parallelize(LanguageModel& model, const std::vector<parallel::ModuleSharding>& sharding_plan,
-                         const config::JobConfig& job, const distributed::DeviceMesh& mesh, at::Device device) {
-  Parallelized parallelized;
+StepHooks apply_techniques(LanguageModel& model, const std::vector<parallel::ModuleSharding>& sharding,
+                           const config::JobConfig& job, const distributed::DeviceMesh& mesh, at::Device device) {
+  StepHooks hooks;
   if (mesh.size("tp") > 1) {
-    parallel::parallelize_module(model, mesh.slice("tp"), sharding_plan);
+    parallel::parallelize_module(model, mesh.slice("tp"), sharding);
     logging::info("Applied {}tensor parallelism to the model: {} ranks, {}, {}",
                   job.parallelism.enable_async_tensor_parallel ? "asynchronous " : "", mesh.size("tp"),
                   job.parallelism.disable_sequence_parallel ? "whole sequences" : "sequence parallel",
                   job.parallelism.disable_loss_parallel ? "gathered logits" : "loss parallel");
   }
-  parallelized.before_microbatch = checkpoint_activations(model, job, mesh, device).before_microbatch;
+  hooks.before_microbatch = checkpoint_activations(model, job, mesh, device).before_microbatch;
   const auto also_before_microbatch = [&](std::function<void(bool)> then) {
-    parallelized.before_microbatch = [first = parallelized.before_microbatch, then = std::move(then)](bool last) {
+    hooks.before_microbatch = [first = hooks.before_microbatch, then = std::move(then)](bool last) {
       first(last);
       then(last);
     };
@@ -122,21 +120,20 @@ Parallelized parallelize(LanguageModel& model, const std::vector<parallel::Modul
         parallel::FsdpOptions{.param_dtype = param_dtype,
                               .reduce_dtype = nn::dtype_from(job.training.mixed_precision_reduce),
                               .compute_device = device});
-    if (job.training.enable_cpu_offload) {
-      parallelized.parameter_device = at::kCPU;
-      if (device.is_cpu()) logging::warning("training.enable_cpu_offload: has no effect on a CPU");
+    if (job.training.enable_cpu_offload && device.is_cpu()) {
+      logging::warning("training.enable_cpu_offload: has no effect on a CPU");
     }
     also_before_microbatch([fsdp](bool last) { fsdp->before_microbatch(last); });
-    parallelized.after_backward = [fsdp] { fsdp->finish(); };
+    hooks.after_backward = [fsdp] { fsdp->finish(); };
     logging::info("Applied {} to the model: {} shards{}, {} compute copies of {} parameters", hybrid ? "HSDP" : "FSDP",
                   mesh.size("dp_shard"), hybrid ? fmt::format(" x {} replicas", mesh.size("dp_replicate")) : "",
                   job.training.mixed_precision_param, job.training.dtype);
-    return parallelized;
+    return hooks;
   }
   if (mesh.size("dp_replicate") > 1) {
     auto ddp = std::make_shared<parallel::DistributedDataParallel>(in_order(model.parts()), mesh.group("dp_replicate"));
     also_before_microbatch([ddp](bool last) { ddp->before_microbatch(last); });
-    parallelized.after_backward = [ddp] { ddp->finish(); };
+    hooks.after_backward = [ddp] { ddp->finish(); };
     logging::info("Applied DDP to the model: {} replicas", mesh.size("dp_replicate"));
   }
 
@@ -145,6 +142,17 @@ Parallelized parallelize(LanguageModel& model, const std::vector<parallel::Modul
     logging::info("Applied mixed precision to the model: {} compute copies of {} parameters",
                   job.training.mixed_precision_param, job.training.dtype);
   }
+  return hooks;
+}
+
+}  // namespace
+
+Parallelized parallelize(ModelToParallelize model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
+                         at::Device device) {
+  StepHooks hooks = apply_techniques(*model.whole, model.sharding, job, mesh, device);
+  Parallelized parallelized{.parts = {model.whole},
+                            .forward_backward = std::make_unique<MicrobatchLoop>(model.whole, std::move(hooks))};
+  if (job.training.enable_cpu_offload) parallelized.parameter_device = at::kCPU;
   return parallelized;
 }
 

@@ -10,10 +10,15 @@
 
 namespace titan::models {
 
-// model: on the meta device; it will compute on `device` and must outlive what is returned. sharding_plan: what tensor
-// parallelism does to each module, used only where its degree is above 1. Says each thing it applied in one log line.
-// Every rank calls it.
-Parallelized parallelize(LanguageModel& model, const std::vector<parallel::ModuleSharding>& sharding_plan,
-                         const config::JobConfig& job, const distributed::DeviceMesh& mesh, at::Device device);
+struct ModelToParallelize {
+  std::shared_ptr<LanguageModel> whole;                               // on the meta device
+  std::shared_ptr<LanguageModel> (*build)(const config::JobConfig&);  // another one, to be cut to a pipeline's stage
+  // What tensor parallelism does to each module, used only where its degree is above 1.
+  std::vector<parallel::ModuleSharding> sharding = {};
+};
+
+// The model will compute on `device`. Says each thing it applied in one log line. Every rank calls it.
+Parallelized parallelize(ModelToParallelize model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
+                         at::Device device);
 
 }  // namespace titan::models

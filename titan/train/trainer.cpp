@@ -4,7 +4,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
@@ -72,7 +71,7 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, st
   encode_document_ = [tokenizer](std::string_view text) { return tokenizer->encode_document(text); };
   try {
     build_model(spec);
-    optimizer_ = std::make_unique<optim::Adam>(model_->parameters(), optim::adam_options_from(job_.optimizer));
+    optimizer_ = std::make_unique<optim::Adam>(parameters(), optim::adam_options_from(job_.optimizer));
   } catch (const c10::OutOfMemoryError& error) {
     throw_with_holders(error, "set-up");
   }
@@ -93,16 +92,18 @@ Trainer::~Trainer() = default;
 void Trainer::build_model(const models::ModelSpec& spec) {
   logging::info("Building {} {} with {}", job_.model.name, job_.model.flavor, spec.describe(job_));
   // [Note: meta init] Nothing is allocated until every technique has had its say about what this rank holds.
-  model_ = spec.build(job_);
+  std::shared_ptr<models::LanguageModel> whole = spec.build(job_);
   int64_t num_parameters = 0;
-  for (const nn::Parameter* parameter : model_->parameters()) num_parameters += parameter->get().numel();
+  for (const nn::Parameter* parameter : whole->parameters()) num_parameters += parameter->get().numel();
   logging::info("Model {} {} size: {} total parameters", job_.model.name, job_.model.flavor,
                 metrics::group_thousands(static_cast<double>(num_parameters), 0));
-  const double flops_per_token = model_->flops_per_token(job_.training.seq_len);
+  const double flops_per_token = whole->flops_per_token(job_.training.seq_len);
 
-  parallelized_ = spec.parallelize(*model_, job_, mesh_, device_);
-  model_->to_empty(device_, parallelized_.parameter_device);
-  model_->init_weights(nn::Initializer(seed_of(job_)));
+  model_ = spec.parallelize(std::move(whole), job_, mesh_, device_);
+  for (const auto& part : model_.parts) {
+    part->to_empty(device_, model_.parameter_device);
+    part->init_weights(nn::Initializer(seed_of(job_)));
+  }
 
   metrics_ = std::make_unique<metrics::MetricsLogger>(
       job_.metrics,
@@ -116,11 +117,27 @@ void Trainer::build_model(const models::ModelSpec& spec) {
                                     .reset_peak_memory = [device = device_] { metrics::reset_peak_memory(device); }});
 }
 
+std::vector<nn::Parameter*> Trainer::parameters() const {
+  std::vector<nn::Parameter*> all;
+  for (const auto& part : model_.parts) {
+    const std::vector<nn::Parameter*> of_part = part->parameters();
+    all.insert(all.end(), of_part.begin(), of_part.end());
+  }
+  return all;
+}
+
+models::LossFunction Trainer::loss_scaled_by(double scale) const {
+  return [scale, num_chunks = job_.training.loss_chunks](const at::Tensor& hidden, const at::Tensor& labels,
+                                                         nn::Linear& output) {
+    return loss::chunked_cross_entropy(hidden, labels, output, scale, num_chunks);
+  };
+}
+
 checkpoint::TrainState Trainer::state() const { return gather(own_state()); }
 
 checkpoint::TrainState Trainer::own_state() const {
   checkpoint::TrainState state;
-  for (const nn::Parameter* parameter : model_->parameters()) state.model[parameter->fqn()] = parameter->get().detach();
+  for (const nn::Parameter* parameter : parameters()) state.model[parameter->fqn()] = parameter->get().detach();
   state.optimizer = optimizer_->state();
   state.counters = {{"train_state.step", step_},
                     {"train_state.ntokens_seen", num_tokens_seen_},
@@ -265,25 +282,18 @@ Trainer::StepUnderWay Trainer::enqueue_step(StepObserver* observer) {
   std::vector<data::Batch> microbatches = next_microbatches();
   if (observer != nullptr) observer->on_batches(step_, microbatches);
   int64_t num_tokens = 0, local_valid_tokens = 0;
+  std::vector<models::TokenBatch> batches;
   for (const data::Batch& batch : microbatches) {
     num_tokens += batch.labels.numel();
     local_valid_tokens += loss::count_valid_tokens(batch.labels);
+    batches.push_back({device::upload(batch.input, device_), device::upload(batch.labels, device_)});
   }
   num_tokens_seen_ += num_tokens * dims_.batch();
   const int64_t num_valid_tokens = std::max<int64_t>(1, sum_over_ranks(local_valid_tokens));
 
   // 2. Forward and backward; gradients and losses of the micro-batches and ranks add up.
-  at::Tensor local_loss = at::zeros({}, at::device(device_).dtype(at::kDouble));
-  for (size_t i = 0; i < microbatches.size(); ++i) {
-    parallelized_.before_microbatch(/*last=*/i + 1 == microbatches.size());
-    const at::Tensor hidden = (*model_)(device::upload(microbatches[i].input, device_));
-    const at::Tensor loss =
-        loss::chunked_cross_entropy(hidden, device::upload(microbatches[i].labels, device_), *model_->output_layer(),
-                                    1.0 / static_cast<double>(num_valid_tokens), job_.training.loss_chunks);
-    loss.backward();
-    local_loss += loss.detach();
-  }
-  parallelized_.after_backward();
+  const at::Tensor local_loss =
+      model_.forward_backward->train(batches, loss_scaled_by(1.0 / static_cast<double>(num_valid_tokens)));
 
   // 3. The norm of the global gradient and the losses of all ranks.
   const std::map<std::string, at::Tensor> by_name = optimizer_->gradients();
@@ -308,7 +318,7 @@ Trainer::StepUnderWay Trainer::enqueue_step(StepObserver* observer) {
 
   // 4. Clip and update, unless something is not finite: known here on a CPU, on a GPU only there.
   at::Tensor skip;
-  const bool is_updated_there = !device_.is_cpu() && !parallelized_.parameter_device.has_value();
+  const bool is_updated_there = !device_.is_cpu() && !model_.parameter_device.has_value();
   if (!is_updated_there || !optimizer_->skips_on_device()) {
     settle(under_way);  // throws
   } else {
@@ -350,13 +360,13 @@ void Trainer::settle_and_log(StepUnderWay& under_way) {
 void Trainer::throw_with_holders(const c10::OutOfMemoryError& error, const std::string& when) const {
   const metrics::MemoryStats memory = metrics::memory_of(device_);
   std::vector<Holder> holders;
-  if (model_ != nullptr) {
-    std::map<std::string, at::Tensor> parameters, gradients;
-    for (const nn::Parameter* parameter : model_->parameters()) {
-      parameters[parameter->fqn()] = parameter->get();
-      if (parameter->get().grad().defined()) gradients[parameter->fqn()] = parameter->get().grad();
-    }
-    holders.push_back({"parameters", bytes_of(parameters, device_)});
+  std::map<std::string, at::Tensor> by_name, gradients;
+  for (const nn::Parameter* parameter : parameters()) {
+    by_name[parameter->fqn()] = parameter->get();
+    if (parameter->get().grad().defined()) gradients[parameter->fqn()] = parameter->get().grad();
+  }
+  if (!by_name.empty()) {
+    holders.push_back({"parameters", bytes_of(by_name, device_)});
     holders.push_back({"gradients", bytes_of(gradients, device_)});
   }
   if (optimizer_ != nullptr) holders.push_back({"optimizer states", bytes_of(optimizer_->state(), device_)});
@@ -391,7 +401,7 @@ int64_t Trainer::sum_over_ranks(int64_t num_valid_tokens) {
 }
 
 void Trainer::validate() {
-  const Validator::Result result = validator_->validate(*model_);
+  const Validator::Result result = validator_->validate(*model_.forward_backward, loss_scaled_by(1.0));
   metrics_->add_tokens(result.num_tokens);
   metrics_->log_validation(step_, result.loss);
 }

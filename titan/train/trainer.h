@@ -102,7 +102,9 @@ class Trainer {
   // Throws `error` anew, with who holds the memory.
   [[noreturn]] void throw_with_holders(const c10::OutOfMemoryError& error, const std::string& when) const;
 
-  checkpoint::TrainState own_state() const;  // as this rank holds it
+  checkpoint::TrainState own_state() const;        // as this rank holds it
+  std::vector<nn::Parameter*> parameters() const;  // on this rank
+  models::LossFunction loss_scaled_by(double scale) const;
   void build_model(const models::ModelSpec& spec);
   void load_checkpoint(const models::ModelSpec& spec);
   void save_checkpoint(bool last_step);
@@ -120,8 +122,7 @@ class Trainer {
   at::Device device_;
 
   data::Tokenizer encode_document_;
-  std::shared_ptr<models::LanguageModel> model_;
-  models::Parallelized parallelized_;
+  models::Parallelized model_;
   std::unique_ptr<optim::Adam> optimizer_;
   optim::LrSchedule schedule_;
   std::unique_ptr<data::DataLoader> loader_;

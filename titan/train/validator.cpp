@@ -1,6 +1,5 @@
 #include "titan/train/validator.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
@@ -18,7 +17,7 @@ Validator::Validator(const config::JobConfig& job, const distributed::DeviceMesh
 
 bool Validator::should_validate(int64_t step) const { return step == 1 || step % job_.validation.freq == 0; }
 
-Validator::Result Validator::validate(models::LanguageModel& model) const {
+Validator::Result Validator::validate(models::ForwardBackward& model, const models::LossFunction& loss) const {
   const config::Validation& config = job_.validation;
   const bool whole = config.steps < 0;
   data::DataLoader loader({.path = config.dataset_path.value(),
@@ -32,15 +31,12 @@ Validator::Result Validator::validate(models::LanguageModel& model) const {
                            .microbatch_size = config.local_batch_size},
                           tokenizer_);
 
-  at::NoGradGuard no_grad;
   at::Tensor local_loss = at::zeros({}, at::device(device_).dtype(at::kDouble));
   int64_t local_valid = 0, num_tokens = 0;
   for (int64_t step = 0; whole || step < config.steps; ++step) {
     const std::optional<data::Batch> batch = loader.next();
     if (!batch.has_value()) break;
-    const at::Tensor hidden = model(device::upload(batch->input, device_));
-    local_loss += loss::chunked_cross_entropy(hidden, device::upload(batch->labels, device_), *model.output_layer(),
-                                              /*scale=*/1.0, job_.training.loss_chunks);
+    local_loss += model.evaluate({device::upload(batch->input, device_), device::upload(batch->labels, device_)}, loss);
     local_valid += loss::count_valid_tokens(batch->labels);
     num_tokens += batch->labels.numel();
   }

@@ -6,7 +6,7 @@
 
 #include "titan/data/data_loader.h"
 #include "titan/distributed/device_mesh.h"
-#include "titan/models/language_model.h"
+#include "titan/models/forward_backward.h"
 
 namespace titan::config {
 struct JobConfig;
@@ -28,8 +28,8 @@ class Validator {
     int64_t num_tokens;  // read by this rank, valid or not
   };
   // validation.steps batches a rank, or the whole dataset once where that is -1. Collective. Throws c10::ValueError if
-  // the dataset has no sample at all.
-  Result validate(models::LanguageModel& model) const;
+  // the dataset has no sample at all. `loss` sums, unscaled.
+  Result validate(models::ForwardBackward& model, const models::LossFunction& loss) const;
 
  private:
   const config::JobConfig& job_;

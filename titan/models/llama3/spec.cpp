@@ -47,10 +47,10 @@ std::shared_ptr<LanguageModel> build(const config::JobConfig& job) {
   return std::make_shared<Transformer>(config_for(job), job.training.seq_len, nn::dtype_from(job.training.dtype));
 }
 
-Parallelized parallelize_job(LanguageModel& model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
-                             at::Device device) {
+Parallelized parallelize_job(std::shared_ptr<LanguageModel> model, const config::JobConfig& job,
+                             const distributed::DeviceMesh& mesh, at::Device device) {
   const auto plan = decoder_sharding_plan(config_for(job).n_layers, sharding_options_from(job));
-  return parallelize(model, plan, job, mesh, device);
+  return parallelize({.whole = std::move(model), .build = build, .sharding = plan}, job, mesh, device);
 }
 
 checkpoint::ForeignFormat hugging_face(const config::JobConfig& job) { return hugging_face_format(config_for(job)); }
