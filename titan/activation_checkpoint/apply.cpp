@@ -62,7 +62,8 @@ MemoryBudget::Bound bound_from(const config::ActivationCheckpoint& config, const
   }
   return [surroundings, num_blocks](const BlockProfile&) {
     const int64_t left = bytes_beyond_peak(surroundings.device, surroundings.ranks_on_host);
-    return static_cast<int64_t>((1 - kSpare) * static_cast<double>(left)) / num_blocks;
+    return static_cast<int64_t>((1 - kSpare) * static_cast<double>(left)) /
+           (num_blocks * surroundings.forwards_in_flight);
   };
 }
 

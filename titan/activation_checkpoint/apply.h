@@ -14,6 +14,7 @@ namespace titan::activation_checkpoint {
 struct Surroundings {
   c10::Device device = c10::kCPU;  // that computes
   int64_t ranks_on_host = 1;
+  int64_t forwards_in_flight = 1;  // that wait for their backward at a time: several in a pipeline
   MemoryBudget::Agree agree = [](std::vector<double>&) {};
   std::string chart_folder;  // where the Pareto chart goes; empty: nowhere
 };

@@ -12,6 +12,7 @@
 #include "titan/activation_checkpoint/kept_results.h"
 #include "titan/activation_checkpoint/random_state.h"
 #include "titan/activation_checkpoint/saved_tensor_hooks.h"
+#include "titan/nn/recomputation.h"
 
 namespace titan::activation_checkpoint {
 namespace {
@@ -159,6 +160,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
     }
     {
       const at::AutoGradMode with_gradients(true);
+      const nn::Recomputation recomputation;
       const nn::CallSeries use(module_);  // outside of what is repeated, as in the first run
       HandingOver handing_over(*this);
       const SavedTensorHooksGuard hooks(&handing_over);

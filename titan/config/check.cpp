@@ -272,8 +272,7 @@ void check(const JobConfig& config, int64_t world_size, Problems& problems, std:
   check_data_loader(config.validation.dataloader, "validation", problems);
 }
 
-void check_degrees_against_model(const JobConfig& config, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads,
-                                 Problems& problems) {
+void check_degrees_against_model(const JobConfig& config, int64_t n_heads, int64_t n_kv_heads, Problems& problems) {
   const int64_t tp = config.parallelism.tensor_parallel_degree;
   const auto divides = [&](std::string_view name, int64_t size) {
     if (tp < 1 || size < 1 || size % tp == 0) return true;
@@ -282,11 +281,6 @@ void check_degrees_against_model(const JobConfig& config, int64_t n_layers, int6
     return false;
   };
   if (divides("num_kv_heads", n_kv_heads)) divides("num_heads", n_heads);
-  const int64_t pp = config.parallelism.pipeline_parallel_degree;
-  if (n_layers >= 1 && pp > n_layers) {
-    problems.add(
-        fmt::format("parallelism.pipeline_parallel_degree: must be at most num_layers ({}), got {}", n_layers, pp));
-  }
 }
 
 void check_files(const JobConfig& config, Problems& problems) {

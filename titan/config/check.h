@@ -16,10 +16,10 @@ namespace titan::config {
 // says so.
 void check(const JobConfig& config, int64_t world_size, Problems& problems, std::vector<std::string>& notes);
 
-// Adds a line for every degree that does not fit a model of these sizes. The model calls it: sizes are its own. (Hidden
-// features and vocabulary may be spread unevenly; heads are spread whole, each with its group's.)
-void check_degrees_against_model(const JobConfig& config, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads,
-                                 Problems& problems);
+// Adds a line for every degree that does not fit a model of these sizes. The model calls it: sizes are its own. (Stages
+// of a pipeline are checked with the model too. Hidden features and vocabulary may be spread unevenly; heads are spread
+// whole, each with its group's.)
+void check_degrees_against_model(const JobConfig& config, int64_t n_heads, int64_t n_kv_heads, Problems& problems);
 
 // Adds a line for every file or folder that the job reads and that is not there, relative to the current directory.
 void check_files(const JobConfig& config, Problems& problems);

@@ -11,7 +11,7 @@ constexpr double kMaxDegree = 1 << 24;
 template <class Visitor>
 void visit_fields(Parallelism& s, Visitor&& field) {
   const Attributes degree = within(1, kMaxDegree) | not_yet();
-  const Attributes of_pp = not_yet() | part_of("parallelism.pipeline_parallel_degree");
+  const Attributes of_pp = part_of("parallelism.pipeline_parallel_degree");
   const Attributes of_cp = not_yet() | part_of("parallelism.context_parallel_degree");
   const Attributes of_ep = not_yet() | part_of("parallelism.expert_parallel_degree");
 
@@ -29,7 +29,7 @@ void visit_fields(Parallelism& s, Visitor&& field) {
   field("enable_async_tensor_parallel", s.enable_async_tensor_parallel,
         "Overlap tensor parallel communication with the matrix products; needs sequence parallel.");
   field("pipeline_parallel_degree", s.pipeline_parallel_degree, "Ranks over which layers are spread as stages.",
-        degree);
+        within(1, kMaxDegree));
   field("module_fqns_per_model_part", s.module_fqns_per_model_part,
         "The modules of each stage by name: a list of lists; in flags, lists by `;`, names by `,`.", of_pp);
   field("pipeline_parallel_first_stage_less_layers", s.pipeline_parallel_first_stage_less_layers,

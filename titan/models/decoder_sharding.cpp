@@ -16,9 +16,12 @@ ShardingOptions sharding_options_from(const config::JobConfig& job) {
           .asynchronous = job.parallelism.enable_async_tensor_parallel};
 }
 
+dtensor::Placement residual_placement(const ShardingOptions& options) {
+  return options.sequence_parallel ? shard(1) : replicate();
+}
+
 std::vector<ModuleSharding> decoder_sharding_plan(int64_t num_layers, const ShardingOptions& options) {
-  // The residual stream: spread over the sequence, or whole on every rank.
-  const auto residual = options.sequence_parallel ? shard(1) : replicate();
+  const auto residual = residual_placement(options);
   // Hidden states for the output layer are whole, and their gradient is summed over ranks once, after all chunks of the
   // loss: terms until then.
   const auto terms = replicate_with_gradient_terms();

@@ -21,6 +21,9 @@ struct ShardingOptions {
 
 ShardingOptions sharding_options_from(const config::JobConfig& job);
 
+// Where the residual stream lies between blocks: spread over the sequence, or whole on every rank.
+dtensor::Placement residual_placement(const ShardingOptions& options);
+
 std::vector<parallel::ModuleSharding> decoder_sharding_plan(int64_t num_layers, const ShardingOptions& options);
 
 }  // namespace titan::models

@@ -11,6 +11,7 @@
 #include "titan/distributed/collectives.h"
 #include "titan/distributed/device_mesh.h"
 #include "titan/logging/logger.h"
+#include "titan/models/pipeline_parallelize.h"
 #include "titan/nn/dtype.h"
 #include "titan/parallel/ddp.h"
 #include "titan/parallel/fsdp/fully_shard.h"
@@ -79,79 +80,148 @@ void agree_over(distributed::ProcessGroup& group, std::vector<double>& values) {
 }
 
 activation_checkpoint::Applied checkpoint_activations(LanguageModel& model, const config::JobConfig& job,
-                                                      const distributed::DeviceMesh& mesh, at::Device device) {
+                                                      const distributed::DeviceMesh& mesh, at::Device device,
+                                                      int64_t forwards_in_flight) {
   activation_checkpoint::Surroundings surroundings{.device = device,
-                                                   .ranks_on_host = mesh.world()->info().local_world_size};
+                                                   .ranks_on_host = mesh.world()->info().local_world_size,
+                                                   .forwards_in_flight = forwards_in_flight};
   if (mesh.size("tp") > 1) {
     surroundings.agree = [mesh](std::vector<double>& values) { agree_over(*mesh.group("tp"), values); };
   }
   if (mesh.world()->info().rank == 0) surroundings.chart_folder = job.job.dump_folder + "/memory_budget_pareto";
-  auto applied = apply_activation_checkpoint(model.parts().blocks, job.activation_checkpoint, surroundings);
-  if (!applied.description.empty()) {
-    logging::info("Applied {} activation checkpointing to the model: {}", job.activation_checkpoint.mode,
-                  applied.description);
-  }
-  return applied;
+  return apply_activation_checkpoint(model.parts().blocks, job.activation_checkpoint, surroundings);
 }
 
-StepHooks apply_techniques(LanguageModel& model, const std::vector<parallel::ModuleSharding>& sharding,
-                           const config::JobConfig& job, const distributed::DeviceMesh& mesh, at::Device device) {
-  StepHooks hooks;
+bool is_mixed_precision(const config::JobConfig& job) {
+  return job.training.mixed_precision_param != job.training.dtype;
+}
+
+// Copies of what tensor parallelism splits are summed up by FSDP's machinery, with one shard. It also keeps one compute
+// copy for all micro-batches that are under way in a pipeline.
+bool uses_fsdp(const config::JobConfig& job, const distributed::DeviceMesh& mesh) {
+  return mesh.size("dp_shard") > 1 || (mesh.size("dp_replicate") > 1 && mesh.size("tp") > 1) ||
+         (mesh.size("pp") > 1 && is_mixed_precision(job));
+}
+
+// The techniques below the pipeline, applied to a model or to a stage of it, which must outlive them.
+struct Techniques {
+  activation_checkpoint::Applied checkpointing;
+  std::shared_ptr<parallel::FullyShard> fsdp;              // or null
+  std::shared_ptr<parallel::DistributedDataParallel> ddp;  // or null
+};
+
+Techniques apply_techniques(LanguageModel& model, const std::vector<parallel::ModuleSharding>& sharding,
+                            const config::JobConfig& job, const distributed::DeviceMesh& mesh, at::Device device,
+                            int64_t forwards_in_flight = 1) {
+  if (mesh.size("tp") > 1) parallel::parallelize_module(model, mesh.slice("tp"), sharding);
+  Techniques techniques{.checkpointing = checkpoint_activations(model, job, mesh, device, forwards_in_flight)};
+  const at::ScalarType param_dtype = nn::dtype_from(job.training.mixed_precision_param);
+  if (uses_fsdp(job, mesh)) {
+    // A stage's parameters are needed again and again: by default its schedule alone frees them.
+    std::string reshard = job.parallelism.fsdp_reshard_after_forward;
+    if (reshard == "default" && mesh.size("pp") > 1) reshard = "never";
+    techniques.fsdp = std::make_shared<parallel::FullyShard>(
+        fsdp_units_of(model.parts(), reshard), fsdp_mesh(mesh),
+        parallel::FsdpOptions{.param_dtype = param_dtype,
+                              .reduce_dtype = nn::dtype_from(job.training.mixed_precision_reduce),
+                              .compute_device = device});
+    return techniques;
+  }
+  if (mesh.size("dp_replicate") > 1) {
+    techniques.ddp =
+        std::make_shared<parallel::DistributedDataParallel>(in_order(model.parts()), mesh.group("dp_replicate"));
+  }
+  if (is_mixed_precision(job)) {
+    for (nn::Module* unit : in_order(model.parts())) parallel::apply_mixed_precision(*unit, param_dtype);
+  }
+  return techniques;
+}
+
+void log_techniques(const config::JobConfig& job, const distributed::DeviceMesh& mesh, at::Device device,
+                    const std::string& checkpointing) {
   if (mesh.size("tp") > 1) {
-    parallel::parallelize_module(model, mesh.slice("tp"), sharding);
     logging::info("Applied {}tensor parallelism to the model: {} ranks, {}, {}",
                   job.parallelism.enable_async_tensor_parallel ? "asynchronous " : "", mesh.size("tp"),
                   job.parallelism.disable_sequence_parallel ? "whole sequences" : "sequence parallel",
                   job.parallelism.disable_loss_parallel ? "gathered logits" : "loss parallel");
   }
-  hooks.before_microbatch = checkpoint_activations(model, job, mesh, device).before_microbatch;
-  const auto also_before_microbatch = [&](std::function<void(bool)> then) {
-    hooks.before_microbatch = [first = hooks.before_microbatch, then = std::move(then)](bool last) {
-      first(last);
-      then(last);
-    };
-  };
-  const at::ScalarType param_dtype = nn::dtype_from(job.training.mixed_precision_param);
-  // Copies of what tensor parallelism splits are summed up by the same machinery, with one shard.
-  if (mesh.size("dp_shard") > 1 || (mesh.size("dp_replicate") > 1 && mesh.size("tp") > 1)) {
-    const bool hybrid = mesh.size("dp_replicate") > 1;
-    auto fsdp = std::make_shared<parallel::FullyShard>(
-        fsdp_units_of(model.parts(), job.parallelism.fsdp_reshard_after_forward), fsdp_mesh(mesh),
-        parallel::FsdpOptions{.param_dtype = param_dtype,
-                              .reduce_dtype = nn::dtype_from(job.training.mixed_precision_reduce),
-                              .compute_device = device});
+  if (!checkpointing.empty()) {
+    logging::info("Applied {} activation checkpointing to the model: {}", job.activation_checkpoint.mode,
+                  checkpointing);
+  }
+  const int64_t num_replicas = mesh.size("dp_replicate"), num_shards = mesh.size("dp_shard");
+  if (uses_fsdp(job, mesh) && num_replicas * num_shards > 1) {
     if (job.training.enable_cpu_offload && device.is_cpu()) {
       logging::warning("training.enable_cpu_offload: has no effect on a CPU");
     }
-    also_before_microbatch([fsdp](bool last) { fsdp->before_microbatch(last); });
-    hooks.after_backward = [fsdp] { fsdp->finish(); };
-    logging::info("Applied {} to the model: {} shards{}, {} compute copies of {} parameters", hybrid ? "HSDP" : "FSDP",
-                  mesh.size("dp_shard"), hybrid ? fmt::format(" x {} replicas", mesh.size("dp_replicate")) : "",
+    logging::info("Applied {} to the model: {} shards{}, {} compute copies of {} parameters",
+                  num_replicas > 1 ? "HSDP" : "FSDP", num_shards,
+                  num_replicas > 1 ? fmt::format(" x {} replicas", num_replicas) : "",
                   job.training.mixed_precision_param, job.training.dtype);
-    return hooks;
+    return;
   }
-  if (mesh.size("dp_replicate") > 1) {
-    auto ddp = std::make_shared<parallel::DistributedDataParallel>(in_order(model.parts()), mesh.group("dp_replicate"));
-    also_before_microbatch([ddp](bool last) { ddp->before_microbatch(last); });
-    hooks.after_backward = [ddp] { ddp->finish(); };
-    logging::info("Applied DDP to the model: {} replicas", mesh.size("dp_replicate"));
-  }
-
-  if (param_dtype != nn::dtype_from(job.training.dtype)) {
-    for (nn::Module* unit : in_order(model.parts())) parallel::apply_mixed_precision(*unit, param_dtype);
+  if (num_replicas > 1) logging::info("Applied DDP to the model: {} replicas", num_replicas);
+  if (is_mixed_precision(job)) {
     logging::info("Applied mixed precision to the model: {} compute copies of {} parameters",
                   job.training.mixed_precision_param, job.training.dtype);
   }
-  return hooks;
+}
+
+StepHooks step_hooks(Techniques techniques) {
+  return {.before_microbatch =
+              [techniques](bool last) {
+                techniques.checkpointing.before_microbatch(last);
+                if (techniques.fsdp != nullptr) techniques.fsdp->before_microbatch(last);
+                if (techniques.ddp != nullptr) techniques.ddp->before_microbatch(last);
+              },
+          .after_backward =
+              [techniques] {
+                if (techniques.fsdp != nullptr) techniques.fsdp->finish();
+                if (techniques.ddp != nullptr) techniques.ddp->finish();
+              }};
+}
+
+// The same for a stage, whose schedule says when.
+StageTechniques stage_techniques(Techniques techniques) {
+  StageTechniques stage{.before_batch = [techniques](bool last) { techniques.checkpointing.before_microbatch(last); }};
+  if (const auto fsdp = techniques.fsdp) {
+    fsdp->leave_to_caller();
+    stage.hooks = {.unshard = [fsdp] { fsdp->unshard(); },
+                   .reshard = [fsdp] { fsdp->reshard(); },
+                   .keep_gradients = [fsdp] { fsdp->accumulate_gradients(); },
+                   .reduce_gradients = [fsdp] { fsdp->reduce_gradients(); }};
+    stage.after_backward = [fsdp] { fsdp->finish(); };
+  } else if (const auto ddp = techniques.ddp) {
+    stage.before_batch = [techniques, ddp](bool last) {
+      techniques.checkpointing.before_microbatch(last);
+      ddp->before_microbatch(/*last=*/false);  // until the schedule says so
+    };
+    stage.hooks.reduce_gradients = [ddp] { ddp->reduce_gradients(); };
+    stage.after_backward = [ddp] { ddp->finish(); };
+  }
+  return stage;
 }
 
 }  // namespace
 
-Parallelized parallelize(ModelToParallelize model, const config::JobConfig& job, const distributed::DeviceMesh& mesh,
-                         at::Device device) {
-  StepHooks hooks = apply_techniques(*model.whole, model.sharding, job, mesh, device);
-  Parallelized parallelized{.parts = {model.whole},
-                            .forward_backward = std::make_unique<MicrobatchLoop>(model.whole, std::move(hooks))};
+Parallelized parallelize(const ModelToParallelize& model, const config::JobConfig& job,
+                         const distributed::DeviceMesh& mesh, at::Device device) {
+  Parallelized parallelized;
+  std::string checkpointing;
+  if (mesh.size("pp") > 1) {
+    parallelized =
+        parallelize_as_pipeline(model, job, mesh, device, [&](LanguageModel& stage, int64_t forwards_in_flight) {
+          Techniques techniques = apply_techniques(stage, model.sharding, job, mesh, device, forwards_in_flight);
+          if (checkpointing.empty()) checkpointing = techniques.checkpointing.description;
+          return stage_techniques(std::move(techniques));
+        });
+  } else {
+    Techniques techniques = apply_techniques(*model.whole, model.sharding, job, mesh, device);
+    checkpointing = techniques.checkpointing.description;
+    parallelized.parts = {model.whole};
+    parallelized.forward_backward = std::make_unique<MicrobatchLoop>(model.whole, step_hooks(std::move(techniques)));
+  }
+  log_techniques(job, mesh, device, checkpointing);
   if (job.training.enable_cpu_offload) parallelized.parameter_device = at::kCPU;
   return parallelized;
 }

@@ -51,7 +51,7 @@ void add_part(std::vector<Sharded>& all, const at::Tensor& dtensor) {
 
 }  // namespace
 
-at::Tensor global_norm(std::span<const at::Tensor> gradients) {
+at::Tensor global_norm(std::span<const at::Tensor> gradients, distributed::ProcessGroup* others) {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> plain;
   std::vector<Sharded> sharded;
@@ -72,6 +72,7 @@ at::Tensor global_norm(std::span<const at::Tensor> gradients) {
     }
     sum = term + sum;  // a sum on the CPU, where there is no plain tensor, is a number to any device
   }
+  if (others != nullptr) sum = distributed::all_reduce(sum, distributed::ReduceOp::kSum, *others).wait();
   return at::sqrt(sum);
 }
 

@@ -68,6 +68,11 @@ void DistributedDataParallel::unit_ready(const std::vector<int64_t>& bucket_indi
   while (num_reduced_ < buckets_.size() && buckets_[num_reduced_].num_units_left == 0) reduce(buckets_[num_reduced_++]);
 }
 
+void DistributedDataParallel::reduce_gradients() {
+  communicate_ = group_->size() > 1;
+  while (communicate_ && num_reduced_ < buckets_.size()) reduce(buckets_[num_reduced_++]);
+}
+
 void DistributedDataParallel::reduce(Bucket& bucket) {
   at::NoGradGuard no_grad;
   const at::Tensor& first = bucket.parameters.front()->get();

@@ -33,6 +33,10 @@ class DistributedDataParallel {
   // Before each micro-batch's forward. Only the last one's backward communicates; before that, gradients accumulate.
   void before_microbatch(bool last);
 
+  // Instead of the last micro-batch's backward: starts reducing what all before it, told `last` = false, added up. For
+  // a pipeline, which has no backward that is last for all units.
+  void reduce_gradients();
+
   // After the last micro-batch's backward: collective over the group. Blocks until every gradient is the sum over
   // ranks; a parameter that got none on this rank counts as zero.
   void finish();

@@ -133,7 +133,11 @@ models::LossFunction Trainer::loss_scaled_by(double scale) const {
   };
 }
 
-checkpoint::TrainState Trainer::state() const { return gather(own_state()); }
+checkpoint::TrainState Trainer::state() const { return gather(own_state(), *mesh_.group("pp")); }
+
+std::map<std::string, at::Tensor> Trainer::whole(const std::map<std::string, at::Tensor>& tensors) const {
+  return gather(tensors, *mesh_.group("pp"));
+}
 
 checkpoint::TrainState Trainer::own_state() const {
   checkpoint::TrainState state;
@@ -300,7 +304,7 @@ Trainer::StepUnderWay Trainer::enqueue_step(StepObserver* observer) {
   if (observer != nullptr) observer->on_gradients(step_, by_name);
   std::vector<at::Tensor> gradients;
   for (const auto& [name, gradient] : by_name) gradients.push_back(gradient);
-  const at::Tensor norm = optim::global_norm(gradients);
+  const at::Tensor norm = optim::global_norm(gradients, mesh_.group("pp").get());
   const auto loss_group = mesh_.group("loss");
   const at::Tensor loss = distributed::all_reduce(local_loss, ReduceOp::kSum, *loss_group).wait();
   const double local_scale =

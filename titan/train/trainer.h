@@ -77,6 +77,8 @@ class Trainer {
   // sharded are the run's own.
   checkpoint::TrainState state() const;
   void set_state(const checkpoint::TrainState& state);
+  // Of what ranks hold by FQN, parts of the model or shards: the tensors of the whole model, whole, on every rank.
+  std::map<std::string, at::Tensor> whole(const std::map<std::string, at::Tensor>& tensors) const;
 
  private:
   // [Note: running ahead]

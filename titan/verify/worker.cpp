@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "titan/train/whole_state.h"
 #include "titan/verify/record.h"
 
 namespace titan::verify {
@@ -13,19 +12,21 @@ using Tensors = std::map<std::string, at::Tensor>;
 // Records a step's gradients.
 class Recorder : public train::StepObserver {
  public:
-  explicit Recorder(const std::filesystem::path& folder) : folder_(folder) {}
+  Recorder(const std::filesystem::path& folder, const train::Trainer& trainer) : folder_(folder), trainer_(trainer) {}
   void on_gradients(int64_t step, const Tensors& gradients) override {
-    save_gradients(folder_, step, train::gather(gradients));
+    save_gradients(folder_, step, trainer_.whole(gradients));
   }
 
  private:
   std::filesystem::path folder_;
+  const train::Trainer& trainer_;
 };
 
 // Compares a step's gradients, after `faults` has had them.
 class Comparer : public train::StepObserver {
  public:
-  Comparer(const std::filesystem::path& folder, train::StepObserver* faults) : folder_(folder), faults_(faults) {}
+  Comparer(const std::filesystem::path& folder, const train::Trainer& trainer, train::StepObserver* faults)
+      : folder_(folder), trainer_(trainer), faults_(faults) {}
 
   void on_batches(int64_t step, std::vector<data::Batch>& batches) override {
     if (faults_ != nullptr) faults_->on_batches(step, batches);
@@ -34,7 +35,8 @@ class Comparer : public train::StepObserver {
     if (faults_ != nullptr) faults_->on_gradients(step, gradients);
     reference = read_gradients(folder_, step);
     own.clear();
-    for (const auto& [name, gradient] : train::gather(gradients)) own[name] = gradient.clone();  // clipping is in place
+    for (const auto& [name, gradient] : trainer_.whole(gradients))
+      own[name] = gradient.clone();  // clipping is in place
     differences = compare(own, reference);
     difference_of_all = compare_whole(own, reference);
   }
@@ -48,6 +50,7 @@ class Comparer : public train::StepObserver {
 
  private:
   std::filesystem::path folder_;
+  const train::Trainer& trainer_;
   train::StepObserver* faults_;
 };
 
@@ -57,7 +60,7 @@ void record_reference(const config::JobConfig& job, const models::ModelSpec& spe
                       std::shared_ptr<distributed::World> world, const device::ComputeDevice& device,
                       const WorkerOptions& options) {
   train::Trainer trainer(job, spec, std::move(world), device);
-  Recorder recorder(options.folder);
+  Recorder recorder(options.folder, trainer);
   Comparison comparison;
   save_state(options.folder, 0, trainer.state());
   for (int64_t step = 1; step <= options.num_steps; ++step) {
@@ -84,7 +87,7 @@ void compare_with_reference(const config::JobConfig& job, const models::ModelSpe
     comparison.free_grad_norms.push_back(result.grad_norm);
   }
 
-  Comparer comparer(options.folder, faults);
+  Comparer comparer(options.folder, trainer, faults);
   for (int64_t step = 1; step <= options.num_steps; ++step) {
     checkpoint::TrainState state = trainer.state();
     load_state(options.folder, step - 1, state);

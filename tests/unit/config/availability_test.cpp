@@ -108,8 +108,8 @@ TEST(Availability, EveryModeOfActivationCheckpointingIsThere) {
 
 TEST(Availability, WhatChangesNumbersLayoutOrMemoryIsRefusedByName) {
   const auto problems = [&](const std::string& toml) { return settle(toml).problems; };
-  EXPECT_EQ(problems("[parallelism]\npipeline_parallel_degree = 2\n"),
-            "parallelism.pipeline_parallel_degree: 2 is not available yet; leave it at 1\n");
+  EXPECT_EQ(problems("[parallelism]\nexpert_parallel_degree = 2\n"),
+            "parallelism.expert_parallel_degree: 2 is not available yet; leave it at 1\n");
   EXPECT_EQ(problems("[checkpoint]\nasync_mode = 'async'\n"),
             "checkpoint.async_mode: \"async\" is not available yet; use disabled\n");
   EXPECT_EQ(problems("[optimizer]\nimplementation = 'fused_opt_states_bf16'\n"),
@@ -159,7 +159,8 @@ TEST(Availability, ShardingIsThere) {
 }
 
 TEST(Availability, PartsOfWhatIsOffAskForNothing) {
-  EXPECT_EQ(settle("[parallelism]\npipeline_parallel_schedule = 'GPipe'\ndisable_loss_parallel = true\n").problems, "");
+  EXPECT_EQ(settle("[parallelism]\nexpert_parallel_comm_backend = 'deepep'\ndisable_loss_parallel = true\n").problems,
+            "");
 }
 
 TEST(Availability, RangesAreNotReportedTwice) {

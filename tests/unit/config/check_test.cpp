@@ -161,26 +161,23 @@ TEST(Check, ContradictionsAreNamed) {
   EXPECT_NE(problems_of(config, 2).find("parallelism.pipeline_parallel_microbatch_size: "), std::string::npos);
 }
 
-std::string misfits(int64_t tp, int64_t pp, int64_t n_layers, int64_t n_heads, int64_t n_kv_heads) {
+std::string misfits(int64_t tp, int64_t n_heads, int64_t n_kv_heads) {
   JobConfig config;
   config.parallelism.tensor_parallel_degree = tp;
-  config.parallelism.pipeline_parallel_degree = pp;
   Problems problems;
-  check_degrees_against_model(config, n_layers, n_heads, n_kv_heads, problems);
+  check_degrees_against_model(config, n_heads, n_kv_heads, problems);
   return joined(problems.lines());
 }
 
 TEST(Check, DegreesMustFitTheModel) {
-  EXPECT_EQ(misfits(8, 6, 6, 32, 8), "");
-  EXPECT_EQ(misfits(3, 1, 6, 32, 8),
+  EXPECT_EQ(misfits(8, 32, 8), "");
+  EXPECT_EQ(misfits(3, 32, 8),
             "parallelism.tensor_parallel_degree: must divide num_kv_heads (8), got 3; use 1, 2, 4 or 8\n");
-  EXPECT_EQ(misfits(3, 1, 6, 5, 3),
-            "parallelism.tensor_parallel_degree: must divide num_heads (5), got 3; use 1 or 5\n");
+  EXPECT_EQ(misfits(3, 5, 3), "parallelism.tensor_parallel_degree: must divide num_heads (5), got 3; use 1 or 5\n");
   EXPECT_EQ(
-      misfits(7, 1, 6, 720, 720),
+      misfits(7, 720, 720),
       "parallelism.tensor_parallel_degree: must divide num_kv_heads (720), got 7; use 1, 2, 3, 4, 5, 6, 8, 9 ...\n");
-  EXPECT_EQ(misfits(1, 7, 6, 32, 8), "parallelism.pipeline_parallel_degree: must be at most num_layers (6), got 7\n");
-  EXPECT_EQ(misfits(0, 1, 0, 0, 0), "");  // said already
+  EXPECT_EQ(misfits(0, 0, 0), "");  // said already
 }
 
 TEST(Check, WarmupOverTheStepsIsNoProblem) {

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <map>
 
+#include "titan/nn/recomputation.h"
+
 namespace titan::parallel {
 namespace {
 
@@ -77,12 +79,16 @@ void FullyShard::before_microbatch(bool last) {
 void FullyShard::before_use(size_t index) {
   make_whole(index);
   // What a backward computes again comes in the order of the backward, which prefetches for itself.
-  if (!in_backward_ && index + 1 < units_.size()) prefetch(index + 1);
+  if (!in_backward_ && !nn::is_recomputing() && index + 1 < units_.size()) prefetch(index + 1);
 }
 
 void FullyShard::after_use(size_t index, const nn::Module& module) {
   Unit& unit = units_[index];
-  if (in_backward_ || &module != unit.last_module) return;
+  if (in_backward_ || nn::is_recomputing() || &module != unit.last_module) return;
+  if (left_to_caller_) {
+    if (unit.reshard_after_forward) unit.group->reshard();
+    return;
+  }
   const bool backward_follows = at::GradMode::is_enabled();
   if (unit.reshard_after_forward || !backward_follows) unit.group->reshard();
 }
@@ -90,12 +96,13 @@ void FullyShard::after_use(size_t index, const nn::Module& module) {
 // --- backward ---
 
 void FullyShard::before_backward(size_t index) {
-  in_backward_ = true;
+  if (!left_to_caller_) in_backward_ = true;
   make_whole(index);
   if (index > 0) prefetch(index - 1);
 }
 
 void FullyShard::gradients_ready(size_t index) {
+  if (left_to_caller_) return;
   Unit& unit = units_[index];
   if (--unit.num_modules_left > 0) return;
   if (unit.group->state() == State::kUnsharded) unit.group->reshard();
@@ -112,12 +119,36 @@ void FullyShard::finish() {
   finish_reduction();
   in_backward_ = false;
   for (Unit& unit : units_) {
-    TORCH_INTERNAL_ASSERT(unit.num_modules_left == 0, "a unit's backward did not run; its parameters begin with ",
+    TORCH_INTERNAL_ASSERT(left_to_caller_ || unit.num_modules_left == 0,
+                          "a unit's backward did not run; its parameters begin with ",
                           unit.group->params().front().fqn());
+    if (unit.group->is_reducing()) unit.group->wait_for_gradients();
+  }
+  reshard();
+}
+
+// --- at the caller's word ---
+
+void FullyShard::unshard() {
+  for (Unit& unit : units_) {
+    if (unit.group->state() == State::kSharded) unit.group->unshard();
+  }
+}
+
+void FullyShard::reshard() {
+  for (Unit& unit : units_) {
     // Started for a neighbour's sake and not used since.
     if (unit.group->state() == State::kUnsharding) unit.group->wait_for_unshard();
     if (unit.group->state() == State::kUnsharded) unit.group->reshard();
   }
+}
+
+void FullyShard::accumulate_gradients() {
+  for (Unit& unit : units_) unit.group->accumulate_gradients();
+}
+
+void FullyShard::reduce_gradients() {
+  for (Unit& unit : units_) unit.group->reduce_gradients();
 }
 
 // --- what both need ---

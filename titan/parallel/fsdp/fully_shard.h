@@ -47,6 +47,19 @@ class FullyShard {
   // none counts as zero.
   void finish();
 
+  // --- for a caller that knows better when (a pipeline, where forwards and backwards of micro-batches alternate) ---
+
+  // From here on nothing is reduced, nor freed but by reshard_after_forward, unless the caller says so below. Instead
+  // of before_microbatch.
+  void leave_to_caller() { left_to_caller_ = true; }
+  // Starts making all units whole. They are waited for when they compute.
+  void unshard();
+  void reshard();
+  // Keeps the gradients that a backward has left, for others to be added, in the dtype of the reduction.
+  void accumulate_gradients();
+  // Starts summing what was kept over ranks; finish() waits for it.
+  void reduce_gradients();
+
   // The largest number of units that were whole at once, so far.
   int64_t max_units_unsharded() const { return max_units_unsharded_; }
 
@@ -70,6 +83,7 @@ class FullyShard {
   std::vector<Unit> units_;
   std::vector<std::pair<nn::Module*, nn::HookId>> hooks_;
   FsdpGroup* reducing_ = nullptr;  // one reduction at a time, so that no more than one unit's gradients are whole
+  bool left_to_caller_ = false;
   bool communicate_ = true;
   bool in_backward_ = false;
   int64_t max_units_unsharded_ = 0;

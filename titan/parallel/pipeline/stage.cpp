@@ -1,0 +1,40 @@
+#include "titan/parallel/pipeline/stage.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones.h>
+#include <c10/util/Exception.h>
+#include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <utility>
+
+namespace titan::pipeline {
+
+void Stage::begin(Forward forward) {
+  TORCH_INTERNAL_ASSERT(passed_.empty(), "stage ", index_, ": a run begins while another one is under way");
+  forward_ = std::move(forward);
+}
+
+at::Tensor Stage::forward(int64_t microbatch, const at::Tensor& input) {
+  if (!at::GradMode::is_enabled()) return forward_(microbatch, input);
+  at::Tensor leaf;
+  if (input.defined()) leaf = input.detach().set_requires_grad(true);
+  at::Tensor output = forward_(microbatch, leaf);
+  TORCH_INTERNAL_ASSERT(output.requires_grad(), "stage ", index_, " has no parameter to train");
+  const bool is_new =
+      passed_.try_emplace(microbatch, leaf, torch::autograd::impl::gradient_edge(output), output.options()).second;
+  TORCH_INTERNAL_ASSERT(is_new, "stage ", index_, ", microbatch ", microbatch, ": a second forward");
+  return output.detach();
+}
+
+at::Tensor Stage::backward(int64_t microbatch, const at::Tensor& grad_output) {
+  auto passed = passed_.extract(microbatch);
+  TORCH_INTERNAL_ASSERT(!passed.empty(), "stage ", index_, ", microbatch ", microbatch, ": no forward to go back over");
+  auto& [input, output, options] = passed.mapped();
+  const at::Tensor root = grad_output.defined() ? grad_output : at::ones({}, options);
+  torch::autograd::Engine::get_default_engine().execute({output}, {root}, /*keep_graph=*/false,
+                                                        /*create_graph=*/false, /*accumulate_grad=*/true);
+  return input.defined() ? input.grad() : at::Tensor();
+}
+
+}  // namespace titan::pipeline
