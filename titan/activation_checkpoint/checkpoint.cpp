@@ -11,8 +11,8 @@
 
 #include "titan/activation_checkpoint/kept_results.h"
 #include "titan/activation_checkpoint/random_state.h"
-#include "titan/activation_checkpoint/saved_tensor_hooks.h"
 #include "titan/nn/recomputation.h"
+#include "titan/nn/saved_tensor_hooks.h"
 
 namespace titan::activation_checkpoint {
 namespace {
@@ -42,7 +42,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
         nn::Inputs inputs, nn::Module::Forward forward)
       : module_(module), options_(options), counts_(std::move(counts)), forward_(std::move(forward)) {
     for (const at::Tensor* input : inputs) {
-      inputs_.push_back({.tensor = alias_of(*input),
+      inputs_.push_back({.tensor = nn::alias_of(*input),
                          .version = static_cast<int64_t>(input->_version()),
                          .requires_grad = input->requires_grad()});
     }
@@ -56,7 +56,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
     std::vector<at::Tensor> values;
     for (const at::Tensor* input : inputs) values.push_back(*input);
     Dropping dropping(*this);
-    const SavedTensorHooksGuard hooks(&dropping);
+    const nn::SavedTensorHooksGuard hooks(&dropping);
     std::optional<dtensor::ModeGuard> mode;
     if (kept_ != nullptr) mode.emplace(kept_->recording());
     at::Tensor output = forward_(values);
@@ -104,7 +104,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
     at::Tensor tensor_;            // once recomputed
   };
 
-  class Dropping : public SavedTensorHooks {
+  class Dropping : public nn::SavedTensorHooks {
    public:
     explicit Dropping(Frame& frame) : frame_(frame) {}
     std::unique_ptr<SavedVariableHooks> make() override { return std::make_unique<Dropped>(frame_.shared_from_this()); }
@@ -125,7 +125,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
     Frame& frame_;
   };
 
-  class HandingOver : public SavedTensorHooks {
+  class HandingOver : public nn::SavedTensorHooks {
    public:
     explicit HandingOver(Frame& frame) : frame_(frame) {}
     std::unique_ptr<SavedVariableHooks> make() override { return std::make_unique<HandedOver>(frame_); }
@@ -156,14 +156,14 @@ class Frame : public std::enable_shared_from_this<Frame> {
     for (const Input& input : inputs_) {
       TORCH_CHECK(static_cast<int64_t>(input.tensor._version()) == input.version, where(),
                   "an input was written in place after the forward, so it cannot be computed again");
-      values.push_back(alias_of(input.tensor).set_requires_grad(input.requires_grad));
+      values.push_back(nn::alias_of(input.tensor).set_requires_grad(input.requires_grad));
     }
     {
       const at::AutoGradMode with_gradients(true);
       const nn::Recomputation recomputation;
       const nn::CallSeries use(module_);  // outside of what is repeated, as in the first run
       HandingOver handing_over(*this);
-      const SavedTensorHooksGuard hooks(&handing_over);
+      const nn::SavedTensorHooksGuard hooks(&handing_over);
       std::optional<RandomState::Return> random;
       if (random_) random.emplace(*random_);
       const std::unique_ptr<dtensor::Mode> replaying = kept_ == nullptr ? nullptr : kept_->replaying();
@@ -190,7 +190,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
                   place.description.text(), " in the forward and is ", again.text(), " in its recomputation",
                   both_runs());
     }
-    if (place.hooks != nullptr) place.hooks->fill(alias_of(tensor));
+    if (place.hooks != nullptr) place.hooks->fill(nn::alias_of(tensor));
     if (options_.early_stop && num_handed_over_ == dropped_.size()) throw StopRecomputation();
   }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "titan/dtensor/dtensor.h"
+#include "titan/nn/saved_tensor_hooks.h"
 
 namespace titan::activation_checkpoint {
 namespace {
@@ -46,11 +47,11 @@ bool makes_new_tensors(const c10::OperatorHandle& op) {
 }
 
 c10::IValue with_aliases(const c10::IValue& value) {
-  if (value.isTensor()) return value.toTensor().defined() ? c10::IValue(alias_of(value.toTensor())) : value;
+  if (value.isTensor()) return value.toTensor().defined() ? c10::IValue(nn::alias_of(value.toTensor())) : value;
   if (!value.isTensorList()) return value;
   std::vector<at::Tensor> tensors = value.toTensorVector();
   for (at::Tensor& tensor : tensors) {
-    if (tensor.defined()) tensor = alias_of(tensor);
+    if (tensor.defined()) tensor = nn::alias_of(tensor);
   }
   return tensors;
 }
@@ -58,11 +59,6 @@ c10::IValue with_aliases(const c10::IValue& value) {
 std::string lines(const std::vector<std::string>& names) { return fmt::format("  {}", fmt::join(names, "\n  ")); }
 
 }  // namespace
-
-at::Tensor alias_of(const at::Tensor& tensor) {
-  at::TensorImpl* const impl = tensor.unsafeGetTensorImpl();
-  return at::Tensor(impl->shallow_copy_and_detach(impl->version_counter(), /*allow_tensor_metadata_change=*/false));
-}
 
 const at::Tensor& local_part(const at::Tensor& tensor) {
   return dtensor::is_dtensor(tensor) ? dtensor::local_of(tensor) : tensor;
@@ -143,7 +139,7 @@ class KeptResults::Replaying : public dtensor::Mode {
 
   at::Tensor communicate(dtensor::Communication kind, const std::function<at::Tensor()>& run) override {
     const Call& call = next(name_of(kind));
-    return call.is_kept ? alias_of(call.results.front().toTensor()) : dtensor::communicate(kind, run);
+    return call.is_kept ? nn::alias_of(call.results.front().toTensor()) : dtensor::communicate(kind, run);
   }
 
  private:

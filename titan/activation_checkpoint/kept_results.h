@@ -32,9 +32,6 @@ class OperatorPolicy {
   virtual void on_end() {}
 };
 
-// The same tensor as another object: shares memory and version, has no history.
-at::Tensor alias_of(const at::Tensor& tensor);
-
 // What this rank has of it.
 const at::Tensor& local_part(const at::Tensor& tensor);
 

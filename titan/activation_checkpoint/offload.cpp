@@ -11,8 +11,8 @@
 #include <unordered_map>
 
 #include "titan/activation_checkpoint/kept_results.h"
-#include "titan/activation_checkpoint/saved_tensor_hooks.h"
 #include "titan/dtensor/dtensor.h"
+#include "titan/nn/saved_tensor_hooks.h"
 
 namespace titan::activation_checkpoint {
 namespace {
@@ -146,7 +146,7 @@ class Saved : public SavedVariableHooks {
 
   void call_pack_hook(const at::Tensor& tensor) override {
     if (stays_(tensor)) {
-      here_ = alias_of(tensor);
+      here_ = nn::alias_of(tensor);
     } else {
       copied_ = batch_->take(tensor);
     }
@@ -163,7 +163,7 @@ class Saved : public SavedVariableHooks {
   std::shared_ptr<Copied> copied_;
 };
 
-class Offloading : public SavedTensorHooks {
+class Offloading : public nn::SavedTensorHooks {
  public:
   Offloading(std::shared_ptr<Batch> batch, const std::function<bool(const at::Tensor&)>& stays)
       : batch_(std::move(batch)), stays_(stays) {}
@@ -205,7 +205,7 @@ std::shared_ptr<const OffloadCounts> offload_activations(const std::vector<nn::M
                            [&](const nn::Parameter* slot) { return shares(slot->get()); });
       };
       Offloading offloading(batch, stays);
-      const SavedTensorHooksGuard hooks(&offloading);
+      const nn::SavedTensorHooksGuard hooks(&offloading);
       return forward(values);
     });
   }

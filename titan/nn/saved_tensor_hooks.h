@@ -1,13 +1,14 @@
 // What autograd keeps for the backward, taken over: while a guard lives, each tensor that a node saves goes through
 // hooks of ours. It is Python's torch.autograd.graph.saved_tensors_hooks for C++, which libtorch offers through the
-// engine only. Everything else in this folder stands on it.
+// engine only. Activation checkpointing stands on it.
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <torch/csrc/autograd/saved_variable_hooks.h>
 
 #include <memory>
 
-namespace titan::activation_checkpoint {
+namespace titan::nn {
 
 class SavedTensorHooks {
  public:
@@ -24,8 +25,14 @@ class SavedTensorHooksGuard {
   SavedTensorHooksGuard(const SavedTensorHooksGuard&) = delete;
   SavedTensorHooksGuard& operator=(const SavedTensorHooksGuard&) = delete;
 
+  // Whether a guard of this thread gives hooks now.
+  static bool is_active();
+
  private:
   SavedTensorHooks* outer_;
 };
 
-}  // namespace titan::activation_checkpoint
+// The same tensor as another object: shares memory and version, has no history.
+at::Tensor alias_of(const at::Tensor& tensor);
+
+}  // namespace titan::nn

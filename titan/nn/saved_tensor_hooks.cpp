@@ -1,10 +1,10 @@
-#include "titan/activation_checkpoint/saved_tensor_hooks.h"
+#include "titan/nn/saved_tensor_hooks.h"
 
 #include <torch/csrc/autograd/engine.h>
 
 #include <utility>
 
-namespace titan::activation_checkpoint {
+namespace titan::nn {
 namespace {
 
 using torch::autograd::Engine;
@@ -41,4 +41,11 @@ SavedTensorHooksGuard::SavedTensorHooksGuard(SavedTensorHooks* hooks) {
 
 SavedTensorHooksGuard::~SavedTensorHooksGuard() { current = outer_; }
 
-}  // namespace titan::activation_checkpoint
+bool SavedTensorHooksGuard::is_active() { return current != nullptr; }
+
+at::Tensor alias_of(const at::Tensor& tensor) {
+  at::TensorImpl* const impl = tensor.unsafeGetTensorImpl();
+  return at::Tensor(impl->shallow_copy_and_detach(impl->version_counter(), /*allow_tensor_metadata_change=*/false));
+}
+
+}  // namespace titan::nn
