@@ -3,10 +3,10 @@
 
 namespace titan::device {
 
-// Makes the C library keep what is freed, up to blocks of 32 MiB, instead of handing it back to the system: a step asks
-// for the same tensors as the one before, and fresh pages cost a fault and a zeroing each. Larger blocks go back as
-// before: kept, they would leave gaps that no other block fills (a quarter more memory where it was tried). For the
-// whole process; does not change how much is held at most.
+// Makes this process keep the memory that tensors free, instead of handing it back to the system: a step asks for the
+// same tensors as the one before, and fresh pages cost a fault and a zeroing each. Large tensors get a heap of their
+// own (host_arena.h), the C library keeps the rest. Tensors that exist already are not touched; a second call does
+// nothing. Under address sanitizer the C library serves everything, so that it is watched.
 void keep_freed_memory();
 
 }  // namespace titan::device
