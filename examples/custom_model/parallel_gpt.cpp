@@ -114,7 +114,8 @@ class ParallelGpt : public models::LanguageModel {
     for (int64_t i = 0; i < s.n_layers; ++i) layers->append(std::make_shared<Block>(s, dtype));
   }
 
-  at::Tensor forward(const at::Tensor& tokens) override {
+  // Its attention is its own, so it neither stays within documents nor is shared by ranks; the check refuses both.
+  at::Tensor forward(const at::Tensor& tokens, const nn::TokenPlaces&) override {
     at::Tensor h = tok_embeddings(tokens) + pos_embeddings(at::arange(tokens.size(1), tokens.options()));
     for (int64_t i = 0; i < layers->size(); ++i) h = (*layers)[i](h);
     return norm(h);
@@ -185,6 +186,9 @@ void check(const config::JobConfig& job, config::Problems& problems) {
   }
   if (job.parallelism.tensor_parallel_degree > 1) {
     problems.add("parallelism.tensor_parallel_degree: parallel_gpt has no sharding table; use 1");
+  }
+  if (job.parallelism.context_parallel_degree > 1) {
+    problems.add("parallelism.context_parallel_degree: parallel_gpt has an attention of its own; use 1");
   }
 }
 

@@ -63,6 +63,26 @@ TEST(Verify, TensorParallelTiedModelsOfOddSizesHold) {
   EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
 }
 
+// Rows of 48 tokens in 4 or 6 pieces; weights sharded over the ranks that share a row, and over others.
+TEST(Verify, ContextParallelLayoutsHold) {
+  const test::Finished finished =
+      verify(TITAN_BINARY,
+             "cp=2; cp=3, rotate=alltoall; cp=2, balance=off, accum=2; dp_shard=2, cp=2, ac=op; cp=2, tp=2, dtype=bf16",
+             "", {"--model.args.n_heads=6", "--model.args.n_kv_heads=2"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+  EXPECT_EQ(last_line(finished.out).rfind("verdict: all 5 layouts hold", 0), 0u) << finished.out;
+}
+
+// Rows of several documents.
+TEST(Verify, ContextParallelLayoutsHoldWithinDocuments) {
+  const test::Finished finished = verify(
+      TITAN_BINARY, "cp=2, ac=full; cp=4, rotate=alltoall; dp_replicate=2, cp=2, balance=off", "",
+      {"--model.args.attn_mask_type=block_causal",
+       "--training.dataset_path=" + (test::tiny_golden().parent_path() / "llama3_documents" / "corpus").string()});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+  EXPECT_EQ(last_line(finished.out).rfind("verdict: all 3 layouts hold", 0), 0u) << finished.out;
+}
+
 // Two of three blocks, or single operators, or what a budget chose after the first step, are computed again.
 TEST(Verify, ActivationCheckpointingHolds) {
   const test::Finished finished = verify(

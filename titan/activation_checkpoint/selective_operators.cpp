@@ -79,6 +79,7 @@ const std::vector<std::string>& dear_operators() {
       "aten::_scaled_dot_product_efficient_attention",
       "aten::_scaled_dot_product_cudnn_attention",
       "titan::attention",
+      "titan::ring_attention",
       // Of a float8 cast: one number out of a whole tensor.
       "aten::max",
       "aten::aminmax",

@@ -16,16 +16,19 @@ bool is_neutral(const Field& field) {
   return value != nullptr && field.attributes.neutral == static_cast<double>(**value);
 }
 
-// The text of a key of few choices.
-std::string* choice_of(const Field& field) {
-  std::string* const* value = std::get_if<std::string*>(&field.value);
-  return value == nullptr ? nullptr : *value;
+// The text of a key of few choices; null: it has none, or is unset.
+const std::string* choice_of(const Field& field) {
+  if (auto* const* const value = std::get_if<std::string*>(&field.value)) return *value;
+  auto* const* const value = std::get_if<std::optional<std::string>*>(&field.value);
+  return value == nullptr || !(*value)->has_value() ? nullptr : &**(*value);
 }
 
-// Whether one of the choices that work is chosen, or none of the choices there are (which check() refuses).
+// Whether one of the choices that work is chosen, or none at all where that may be, or none of the choices there are
+// (which check() refuses).
 bool has_working_choice(const Field& field) {
+  if (field.attributes.working.empty()) return false;
   const std::string* choice = choice_of(field);
-  if (choice == nullptr || field.attributes.working.empty()) return false;
+  if (choice == nullptr) return std::holds_alternative<std::optional<std::string>*>(field.value);
   const auto contains = [&](const Choices& choices) {
     return std::find(choices.begin(), choices.end(), *choice) != choices.end();
   };

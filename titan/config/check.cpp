@@ -131,12 +131,6 @@ void check_batches(const JobConfig& config, int64_t world_size, Problems& proble
                     "({}), got {}",
                     t.local_batch_size, microbatch));
   }
-  // Head-tail balancing cuts a sequence into two pieces a rank.
-  const int64_t pieces = multiply(p.context_parallel_degree, p.context_parallel_load_balancer == "headtail" ? 2 : 1);
-  if (p.context_parallel_degree > 1 && t.seq_len >= 1 && t.seq_len % pieces != 0) {
-    problems.add(fmt::format("training.seq_len: must be a multiple of {} for context_parallel_degree {}, got {}",
-                             pieces, p.context_parallel_degree, t.seq_len));
-  }
 }
 
 bool is_positive_integer(std::string_view text) {
@@ -148,22 +142,36 @@ bool is_positive_integer(std::string_view text) {
 // FSDP is what brings parameters to the device that computes.
 void check_offload(const JobConfig& config, int64_t world_size, Problems& problems) {
   const int64_t replicas = std::max<int64_t>(config.parallelism.data_parallel_replicate_degree, 1);
-  if (!config.training.enable_cpu_offload || data_parallel_degree(config, world_size) > replicas) return;
+  const bool shards =
+      data_parallel_degree(config, world_size) > replicas || config.parallelism.context_parallel_degree > 1;
+  if (!config.training.enable_cpu_offload || shards) return;
   problems.add(
       "training.enable_cpu_offload: needs parameters that are sharded, got parallelism.data_parallel_shard_degree 1; "
       "shard over 2 ranks or more, or leave it off");
 }
 
-// Between blocks, each rank of the tensor parallel axis has an equal part of the sequence.
+// Ranks of the context parallel axis have equal parts of the sequence, of one piece each or, balanced, of two; between
+// blocks, ranks of the tensor parallel axis have equal parts of these.
 void check_sequence(const JobConfig& config, Problems& problems) {
-  const int64_t tp = config.parallelism.tensor_parallel_degree;
-  if (tp <= 1 || config.parallelism.disable_sequence_parallel) return;
+  const Parallelism& p = config.parallelism;
+  const int64_t tp = p.disable_sequence_parallel ? 1 : std::max<int64_t>(p.tensor_parallel_degree, 1);
+  const int64_t cp = std::max<int64_t>(p.context_parallel_degree, 1);
+  const int64_t pieces = cp > 1 && p.context_parallel_load_balancer.has_value() ? multiply(cp, 2) : cp;
   const auto check_one = [&](std::string_view key, int64_t seq_len) {
-    if (seq_len < 1 || seq_len % tp == 0) return;
-    problems.add(
-        fmt::format("{}: must be a multiple of parallelism.tensor_parallel_degree ({}), got {}; use {}, or set "
-                    "parallelism.disable_sequence_parallel",
-                    key, tp, seq_len, (seq_len + tp - 1) / tp * tp));
+    const int64_t parts = multiply(cp, tp);
+    if (seq_len >= 1 && seq_len % pieces != 0) {
+      problems.add(
+          fmt::format("{}: must be a multiple of {} for parallelism.context_parallel_degree {}, got {}; use {}", key,
+                      pieces, cp, seq_len, (seq_len + pieces - 1) / pieces * pieces));
+    } else if (seq_len >= 1 && seq_len % parts != 0) {
+      const std::string wanted =
+          cp == 1 ? fmt::format("parallelism.tensor_parallel_degree ({})", tp)
+                  : fmt::format("context_parallel_degree x tensor_parallel_degree ({} x {})", cp, tp);
+      problems.add(
+          fmt::format("{}: must be a multiple of {}, got {}; use {}, or set "
+                      "parallelism.disable_sequence_parallel",
+                      key, wanted, seq_len, (seq_len + parts - 1) / parts * parts));
+    }
   };
   check_one("training.seq_len", config.training.seq_len);
   if (config.validation.enable) check_one("validation.seq_len", config.validation.seq_len);

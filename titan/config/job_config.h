@@ -64,6 +64,8 @@ struct ModelArgs {
   std::optional<int64_t> max_seq_len;
   std::optional<bool> depth_init;
   std::optional<bool> enable_weight_tying;
+  std::optional<std::string> attn_mask_type;
+  std::optional<int64_t> sliding_window;
 };
 
 struct Model {

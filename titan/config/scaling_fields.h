@@ -12,7 +12,6 @@ template <class Visitor>
 void visit_fields(Parallelism& s, Visitor&& field) {
   const Attributes degree = within(1, kMaxDegree) | not_yet();
   const Attributes of_pp = part_of("parallelism.pipeline_parallel_degree");
-  const Attributes of_cp = not_yet() | part_of("parallelism.context_parallel_degree");
   const Attributes of_ep = not_yet() | part_of("parallelism.expert_parallel_degree");
 
   field("data_parallel_replicate_degree", s.data_parallel_replicate_degree,
@@ -49,11 +48,15 @@ void visit_fields(Parallelism& s, Visitor&& field) {
   field("pipeline_parallel_expert_parallel_overlap", s.pipeline_parallel_expert_parallel_overlap,
         "Overlap expert and pipeline communication (DualPipeV only).",
         accepted() | part_of("parallelism.expert_parallel_degree"));
-  field("context_parallel_degree", s.context_parallel_degree, "Ranks over which a sequence is split.", degree);
+  field("context_parallel_degree", s.context_parallel_degree, "Ranks over which a sequence is split.",
+        within(1, kMaxDegree));
   field("context_parallel_load_balancer", s.context_parallel_load_balancer,
-        "How positions are dealt to ranks; None: in order.", one_of({"headtail", "ptrr"}) | of_cp);
-  field("context_parallel_rotate_method", s.context_parallel_rotate_method, "How ranks exchange keys and values.",
-        one_of({"allgather", "alltoall"}) | of_cp);
+        "How positions are dealt to ranks; None: in order.",
+        one_of({"headtail", "ptrr"}) | not_yet() | works_with({"headtail"}) |
+            part_of("parallelism.context_parallel_degree"));
+  field("context_parallel_rotate_method", s.context_parallel_rotate_method,
+        "How ranks exchange keys and values: all at once, or round a ring, with memory for two ranks' only.",
+        one_of({"allgather", "alltoall"}));
   field("expert_parallel_degree", s.expert_parallel_degree, "Ranks over which experts are spread.", degree);
   field("expert_tensor_parallel_degree", s.expert_tensor_parallel_degree,
         "Ranks over which one expert is split: 1 or parallelism.tensor_parallel_degree.",

@@ -85,6 +85,12 @@ void visit_fields(ModelArgs& s, Visitor&& field) {
   field("depth_init", s.depth_init, "Initialise output projections by their own layer's depth, not by the model's.",
         ours());
   field("enable_weight_tying", s.enable_weight_tying, "The output layer uses the embedding's weights.", ours());
+  field(
+      "attn_mask_type", s.attn_mask_type,
+      "Which tokens attend to each other: causal, or block_causal: within their document, where positions begin anew.",
+      one_of({"causal", "block_causal"}) | ours());
+  field("sliding_window", s.sliding_window, "How many tokens, up to itself, each attends to; 0: all.",
+        within(0, kMaxSize) | ours());
   field("rope_scaling_args", s.rope_scaling_args, "Llama 3.1's scaling of the rotary frequencies.");
 }
 

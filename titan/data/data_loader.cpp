@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "titan/data/dataset_files.h"
+#include "titan/data/document_starts.h"
 #include "titan/data/pipeline.h"
 #include "titan/logging/logger.h"
 
@@ -49,7 +50,8 @@ std::optional<Batch> DataLoader::next() {
   if (at_end_) return std::nullopt;
   const int64_t seq_len = dataset_.seq_len;
   Batch batch{at::empty({slice_.microbatch_size, seq_len}, at::kLong),
-              at::empty({slice_.microbatch_size, seq_len}, at::kLong)};
+              at::empty({slice_.microbatch_size, seq_len}, at::kLong),
+              {}};
   int64_t* input = batch.input.mutable_data_ptr<int64_t>();
   int64_t* labels = batch.labels.mutable_data_ptr<int64_t>();
   for (int64_t row_index = 0; row_index < slice_.microbatch_size;) {
@@ -67,6 +69,7 @@ std::optional<Batch> DataLoader::next() {
     }
     ++row_index;
   }
+  if (dataset_.document_end.has_value()) batch.document_starts = document_starts(batch.input, *dataset_.document_end);
   return batch;
 }
 

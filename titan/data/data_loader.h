@@ -14,10 +14,11 @@
 
 namespace titan::data {
 
-// input, labels: [microbatch_size, seq_len] int64 on the CPU. labels are input shifted by one; -100 is ignored.
+// All [microbatch_size, seq_len] int64 on the CPU.
 struct Batch {
   at::Tensor input;
-  at::Tensor labels;
+  at::Tensor labels;           // the input shifted by one; -100 is ignored
+  at::Tensor document_starts;  // as document_starts.h says, where TextDatasetOptions::document_end is set
 };
 
 // Which samples of the one global order a rank reads: from first_sample on, each step takes the next G =

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,9 @@ struct TextDatasetOptions {
 
   OnError on_error = OnError::kStop;
   bool infinite = true;  // false: one pass, for validation
+
+  // Set: the token that ends a document; batches then tell where each document begins.
+  std::optional<int64_t> document_end;
 
   std::string name = "text";                      // in log lines: "Dataset text is being re-looped"
   std::string key = "training.dataset_path";      // in errors: the configuration key that `path` came from

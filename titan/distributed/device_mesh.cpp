@@ -19,7 +19,7 @@ DeviceMesh::DeviceMesh(std::shared_ptr<World> world, std::vector<Axis> axes) : w
   for (Axis& axis : axes) {
     TORCH_CHECK_VALUE(axis.size >= 1, "DeviceMesh: expected a size of at least 1, got ", axis.size, " for ", axis.name);
     TORCH_CHECK_VALUE(!has(axis.name), "DeviceMesh: expected different names, got ", axis.name, " twice");
-    axes_.push_back({std::move(axis.name), {{axis.size, 0}}});
+    axes_.push_back({axis.name, {{axis.size, 0}}, {axis.name}});
     text += fmt::format("{}{} {}", text.empty() ? "" : " x ", axes_.back().name, axis.size);
     product *= axis.size;
   }
@@ -56,24 +56,28 @@ const DeviceMesh::Line& DeviceMesh::line(std::string_view axis) const {
 
 std::vector<DeviceMesh::Line> DeviceMesh::lines_in_order(std::initializer_list<std::string_view> names) const {
   std::vector<Line> lines;
+  std::vector<std::string> parts;
+  for (const std::string_view name : names) {
+    lines.push_back(line(name));
+    parts.insert(parts.end(), lines.back().parts.begin(), lines.back().parts.end());
+  }
   std::string order;
-  const auto* next = names.begin();
+  auto next = parts.begin();
   for (const Line& axis : axes_) {
     order += (order.empty() ? "" : ", ") + axis.name;
-    if (next == names.end() || axis.name != *next) continue;
-    lines.push_back(axis);
-    ++next;
+    if (next != parts.end() && axis.name == *next) ++next;
   }
-  TORCH_CHECK_VALUE(next == names.end() && !lines.empty(), "DeviceMesh: expected axes in the mesh's order (", order,
-                    "), got ", next == names.end() ? "none" : fmt::format("'{}' out of it", *next));
+  TORCH_CHECK_VALUE(next == parts.end() && !lines.empty(), "DeviceMesh: expected axes in the mesh's order (", order,
+                    "), got ", next == parts.end() ? "none" : fmt::format("'{}' out of it", *next));
   return lines;
 }
 
 DeviceMesh DeviceMesh::with_view(std::string name, std::initializer_list<std::string_view> axes) const {
   TORCH_CHECK_VALUE(!has(name), "DeviceMesh: expected a new name for a view, got ", name);
-  Line view{std::move(name), {}};
+  Line view{std::move(name), {}, {}};
   for (const Line& axis : lines_in_order(axes)) {
     view.extents.insert(view.extents.end(), axis.extents.begin(), axis.extents.end());
+    view.parts.insert(view.parts.end(), axis.parts.begin(), axis.parts.end());
   }
   DeviceMesh mesh = *this;
   mesh.views_.push_back(std::move(view));

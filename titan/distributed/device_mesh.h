@@ -34,8 +34,9 @@ class DeviceMesh {
   // mesh's order. The axes stay.
   DeviceMesh with_view(std::string name, std::initializer_list<std::string_view> axes) const;
 
-  // The sub-mesh over one axis or view, or over several axes in the mesh's order: the ranks that share all of this
-  // rank's other coordinates. An axis of size 1 is legal everywhere: its collectives are no-ops. Views are not kept.
+  // The sub-mesh over one axis or view, or over several in the mesh's order: the ranks that share all of this rank's
+  // other coordinates. A view becomes an axis. An axis of size 1 is legal everywhere: its collectives are no-ops. Views
+  // are not kept.
   DeviceMesh slice(std::string_view axis) const;
   DeviceMesh slice(std::initializer_list<std::string_view> axes) const;
 
@@ -64,7 +65,8 @@ class DeviceMesh {
   };
   struct Line {
     std::string name;
-    std::vector<Extent> extents;  // outermost first
+    std::vector<Extent> extents;     // outermost first
+    std::vector<std::string> parts;  // the axes that it is made of, by name
     int64_t size() const;
   };
   DeviceMesh() = default;

@@ -29,7 +29,8 @@ DeviceMesh ParallelDims::build_mesh(std::shared_ptr<World> world) const {
   return DeviceMesh(std::move(world),
                     {{"pp", pp}, {"dp_replicate", dp_replicate}, {"dp_shard", dp_shard}, {"cp", cp}, {"tp", tp}})
       .with_view("batch", {"dp_replicate", "dp_shard"})
-      .with_view("loss", {"dp_replicate", "dp_shard", "cp"});
+      .with_view("loss", {"dp_replicate", "dp_shard", "cp"})
+      .with_view("fsdp", {"dp_shard", "cp"});
 }
 
 }  // namespace titan::distributed

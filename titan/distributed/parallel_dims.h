@@ -22,8 +22,9 @@ struct ParallelDims {
   // Ranks that see different tokens.
   int64_t loss() const { return batch() * cp; }
 
-  // Axes pp, dp_replicate, dp_shard, cp, tp, outermost first, and the views batch (dp_replicate x dp_shard) and loss
-  // (those x cp). Throws c10::ValueError if the world has another size.
+  // Axes pp, dp_replicate, dp_shard, cp, tp, outermost first, and the views batch (dp_replicate x dp_shard), loss
+  // (those x cp), fsdp (dp_shard x cp: all that need not have a copy of the weights each). Throws c10::ValueError if
+  // the world has another size.
   DeviceMesh build_mesh(std::shared_ptr<World> world) const;
 };
 

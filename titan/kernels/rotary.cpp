@@ -18,9 +18,12 @@ namespace titan::kernels {
 namespace {
 
 void check(const at::Tensor& x, const at::Tensor& turns) {
-  TORCH_CHECK_VALUE(x.dim() == 4 && x.size(3) % 2 == 0 && turns.dim() == 2 && turns.size(0) >= x.size(1) &&
-                        turns.size(1) == x.size(3) / 2 && turns.scalar_type() == at::kComplexFloat,
-                    "rotary: expected x [batch, seq, heads, head_dim] and complex64 turns [>= seq, head_dim / 2], got ",
+  const bool for_all = turns.dim() == 2, for_each = turns.dim() == 3;
+  TORCH_CHECK_VALUE(x.dim() == 4 && x.size(3) % 2 == 0 && (for_all || for_each) && turns.size(-1) == x.size(3) / 2 &&
+                        turns.scalar_type() == at::kComplexFloat &&
+                        (for_all ? turns.size(0) >= x.size(1) : turns.sizes().slice(0, 2) == x.sizes().slice(0, 2)),
+                    "rotary: expected x [batch, seq, heads, head_dim] and complex64 turns [>= seq, head_dim / 2] or "
+                    "[batch, seq, head_dim / 2], got ",
                     x.sizes(), " and ", turns.sizes(), " ", turns.scalar_type());
 }
 
@@ -55,7 +58,7 @@ at::Tensor rotary_composite(const at::Tensor& x, const at::Tensor& turns, bool h
   const at::Tensor elements = x.to(at::kFloat).contiguous();
   const at::Tensor pairs = halves ? elements.view({batch, seq, heads, 2, num_pairs}).transpose(3, 4).contiguous()
                                   : elements.view({batch, seq, heads, num_pairs, 2});
-  const at::Tensor by = turns.narrow(0, 0, seq).view({1, seq, 1, num_pairs});
+  const at::Tensor by = turns.dim() == 3 ? turns.unsqueeze(2) : turns.narrow(0, 0, seq).unsqueeze(1);
   const at::Tensor numbers = at::view_as_real(at::view_as_complex(pairs) * (back ? at::conj_physical(by) : by));
   return (halves ? numbers.transpose(3, 4) : numbers).flatten(3).to(x.scalar_type());
 }
@@ -75,6 +78,7 @@ at::Tensor rotary_cpu(const at::Tensor& x, const at::Tensor& turns, bool halves,
                              .head_stride = from.stride(2),
                              .x = from.const_data_ptr(),
                              .turns = static_cast<const float*>(by.const_data_ptr()),
+                             .turns_batch_stride = by.dim() == 3 ? by.size(1) * x.size(3) : 0,
                              .y = y.mutable_data_ptr(),
                              .halves = halves,
                              .back = back};

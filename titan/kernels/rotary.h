@@ -13,8 +13,8 @@ enum class RotaryPairs {
 };
 
 // x: [batch, seq, heads, head_dim], any float dtype and strides, head_dim even; turns: complex64 [at least seq,
-// head_dim / 2], row p for position p. Returns x turned, contiguous, of x's dtype, computed in fp32. For the backward,
-// which turns back, it keeps nothing but `turns`.
+// head_dim / 2], for the tokens in order, or [batch, seq, head_dim / 2], for each token its own. Returns x turned,
+// contiguous, of x's dtype, computed in fp32. For the backward, which turns back, it keeps nothing but `turns`.
 at::Tensor rotary(const at::Tensor& x, const at::Tensor& turns, RotaryPairs pairs);
 
 }  // namespace titan::kernels

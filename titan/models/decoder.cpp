@@ -31,7 +31,9 @@ DecoderBlock::DecoderBlock(const DecoderSizes& sizes, int64_t layer_index, at::S
     : attention(this, "attention",
                 std::make_shared<nn::Attention>(
                     nn::AttentionSizes{sizes.dim, sizes.n_heads, sizes.n_kv_heads, sizes.head_dim}, dtype,
-                    nn::AttentionOptions{.rotary_pairs = sizes.rotary_pairs, .qk_norm_eps = qk_norm_eps(sizes)})),
+                    nn::AttentionOptions{.rotary_pairs = sizes.rotary_pairs,
+                                         .qk_norm_eps = qk_norm_eps(sizes),
+                                         .window = sizes.attention_window})),
       feed_forward(this, "feed_forward", std::make_shared<nn::FeedForward>(sizes.dim, sizes.ffn_hidden_dim, dtype)),
       attention_norm(this, "attention_norm", std::make_shared<nn::RMSNorm>(sizes.dim, sizes.norm_eps, dtype)),
       ffn_norm(this, "ffn_norm", std::make_shared<nn::RMSNorm>(sizes.dim, sizes.norm_eps, dtype)) {
@@ -40,8 +42,8 @@ DecoderBlock::DecoderBlock(const DecoderSizes& sizes, int64_t layer_index, at::S
   output_std_ = kWeightStd / std::sqrt(2.0 * static_cast<double>(depth));
 }
 
-at::Tensor DecoderBlock::forward(const at::Tensor& x, const at::Tensor& freqs_cis) {
-  const at::Tensor h = x + attention(attention_norm(x), freqs_cis);
+at::Tensor DecoderBlock::forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key) {
+  const at::Tensor h = x + attention(attention_norm(x), freqs_cis, first_key);
   return h + feed_forward(ffn_norm(h));
 }
 
@@ -68,10 +70,11 @@ Decoder::Decoder(const DecoderSizes& sizes, int64_t max_positions, at::ScalarTyp
   if (sizes.tie_embeddings) output->weight.set(tok_embeddings->weight);
 }
 
-at::Tensor Decoder::forward(const at::Tensor& tokens) {
+at::Tensor Decoder::forward(const at::Tensor& tokens, const nn::TokenPlaces& places) {
   at::Tensor h = tok_embeddings ? tok_embeddings(tokens) : tokens;
+  const at::Tensor turns = places.positions.defined() ? freqs_cis.get().index({places.positions}) : freqs_cis.get();
   for (int64_t i = 0; i < layers->size(); ++i) {
-    if ((*layers)[i]) h = (*layers)[i](h, freqs_cis.get());
+    if ((*layers)[i]) h = (*layers)[i](h, turns, places.first_key);
   }
   return norm ? norm(h) : h;
 }

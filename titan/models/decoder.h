@@ -17,8 +17,8 @@ class DecoderBlock : public nn::Callable<DecoderBlock> {
  public:
   DecoderBlock(const DecoderSizes& sizes, int64_t layer_index, at::ScalarType dtype);
 
-  // x: [batch, seq, dim] -> the same shape. freqs_cis: [at least seq, head_dim / 2] complex64.
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis);
+  // x: [batch, seq, dim] -> the same shape. freqs_cis, first_key: as nn::Attention has them.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key = {});
 
   void init_weights(const nn::Initializer& initializer);
 
@@ -37,7 +37,7 @@ class Decoder : public LanguageModel {
   Decoder(const DecoderSizes& sizes, int64_t max_positions, at::ScalarType dtype);
 
   // tokens: [batch, seq] int64 (a pipeline stage without the embedding: hidden states) -> [batch, seq, dim]
-  at::Tensor forward(const at::Tensor& tokens) override;
+  at::Tensor forward(const at::Tensor& tokens, const nn::TokenPlaces& places) override;
 
   ModelParts parts() override;
   nn::Child<nn::Linear>& output_layer() override { return output; }

@@ -25,9 +25,11 @@ struct DecoderSizes {
   double rope_theta = 0;
   nn::RopeScaling rope_scaling = {.scaling_factor = 1.0};  // 1: as it is
   nn::RotaryPairs rotary_pairs = nn::RotaryPairs::kNeighbours;
-  bool qk_norm = false;         // queries and keys are normalised per head, with norm_eps
-  bool depth_init = true;       // output projections shrink with their own layer's depth, not the model's
-  bool tie_embeddings = false;  // the output layer uses the embedding's weights
+  int64_t attention_window = 0;  // tokens up to its own that each attends to; 0: all
+  bool mask_documents = false;   // tokens attend within their document, and positions begin anew with each
+  bool qk_norm = false;          // queries and keys are normalised per head, with norm_eps
+  bool depth_init = true;        // output projections shrink with their own layer's depth, not the model's
+  bool tie_embeddings = false;   // the output layer uses the embedding's weights
 };
 
 // Adds a line for every size that makes no decoder. Keys are those of model.args.

@@ -7,6 +7,14 @@
 
 namespace titan::models {
 
+TokenBatch samples_of(const TokenBatch& batch, int64_t begin, int64_t size) {
+  // What all samples have in common has no dimension for them.
+  const auto of = [&](const at::Tensor& x) { return x.defined() && x.dim() > 1 ? x.narrow(0, begin, size) : x; };
+  return {.tokens = of(batch.tokens),
+          .labels = of(batch.labels),
+          .places = {.positions = of(batch.places.positions), .first_key = of(batch.places.first_key)}};
+}
+
 MicrobatchLoop::MicrobatchLoop(std::shared_ptr<LanguageModel> model, StepHooks hooks)
     : model_(std::move(model)), hooks_(std::move(hooks)) {}
 
@@ -14,7 +22,7 @@ at::Tensor MicrobatchLoop::train(std::span<const TokenBatch> batches, const Loss
   at::Tensor sum = at::zeros({}, batches.front().tokens.options().dtype(at::kDouble));
   for (size_t i = 0; i < batches.size(); ++i) {
     hooks_.before_microbatch(/*last=*/i + 1 == batches.size());
-    const at::Tensor hidden = (*model_)(batches[i].tokens);
+    const at::Tensor hidden = (*model_)(batches[i].tokens, batches[i].places);
     const at::Tensor loss = loss_of(hidden, batches[i].labels, *model_->output_layer());
     loss.backward();
     sum += loss.detach();
@@ -25,7 +33,7 @@ at::Tensor MicrobatchLoop::train(std::span<const TokenBatch> batches, const Loss
 
 at::Tensor MicrobatchLoop::evaluate(const TokenBatch& batch, const LossFunction& loss_of) {
   const at::NoGradGuard no_grad;
-  return loss_of((*model_)(batch.tokens), batch.labels, *model_->output_layer()).to(at::kDouble);
+  return loss_of((*model_)(batch.tokens, batch.places), batch.labels, *model_->output_layer()).to(at::kDouble);
 }
 
 }  // namespace titan::models

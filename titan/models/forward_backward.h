@@ -13,11 +13,15 @@
 
 namespace titan::models {
 
-// On the device that computes; [batch, seq] int64 each.
+// On the device that computes. tokens, labels: [batch, seq] int64; where ranks share sequences, of this rank's tokens.
 struct TokenBatch {
   at::Tensor tokens;
   at::Tensor labels;
+  nn::TokenPlaces places;
 };
+
+// The samples [begin, begin + size) of a batch.
+TokenBatch samples_of(const TokenBatch& batch, int64_t begin, int64_t size);
 
 // The sum of a batch's token losses, scaled: [], ready for backward() where gradients are recorded.
 using LossFunction = std::function<at::Tensor(const at::Tensor& hidden, const at::Tensor& labels, nn::Linear& output)>;

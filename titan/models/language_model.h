@@ -6,6 +6,7 @@
 #include "titan/nn/init.h"
 #include "titan/nn/linear.h"
 #include "titan/nn/module.h"
+#include "titan/nn/token_places.h"
 
 namespace titan::models {
 
@@ -19,9 +20,10 @@ struct ModelParts {
 
 class LanguageModel : public nn::Callable<LanguageModel> {
  public:
-  // tokens: [batch, seq] int64 -> hidden states [batch, seq, dim], ready for the output layer. The logits are the
-  // loss's to compute, chunk by chunk: whole, they would be the largest tensor of the step.
-  virtual at::Tensor forward(const at::Tensor& tokens) = 0;
+  // tokens: [batch, seq] int64, standing at `places` -> hidden states [batch, seq, dim], ready for the output layer.
+  // The logits are the loss's to compute, chunk by chunk: whole, they would be the largest tensor of the step.
+  virtual at::Tensor forward(const at::Tensor& tokens, const nn::TokenPlaces& places) = 0;
+  at::Tensor forward(const at::Tensor& tokens) { return forward(tokens, {}); }
 
   virtual ModelParts parts() = 0;
 

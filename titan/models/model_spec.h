@@ -32,6 +32,9 @@ struct Parallelized {
   // the whole model.
   std::vector<std::shared_ptr<LanguageModel>> parts;
   std::unique_ptr<ForwardBackward> forward_backward;
+  // Which tokens of a sample this rank works on, where several share one: int64 [this rank's part of seq], ascending.
+  // Null: all.
+  std::function<at::Tensor(int64_t seq_len)> own_tokens;
   // Where parameters, gradients and optimizer states are kept if not on the device that computes (CPU offload).
   std::optional<at::Device> parameter_device;
 };
@@ -44,6 +47,8 @@ struct ModelSpec {
   // The model's sizes, one line.
   std::string (*describe)(const config::JobConfig&);
   int64_t (*vocab_size)(const config::JobConfig&);
+  // Whether attention stays within documents: then batches must tell where these begin.
+  bool (*masks_documents)(const config::JobConfig&) = [](const config::JobConfig&) { return false; };
   // The whole model on the meta device.
   std::shared_ptr<LanguageModel> (*build)(const config::JobConfig&);
   // Applies what the job asks for to what build() made, in the one order that works; says each thing it applied in one

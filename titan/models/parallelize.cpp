@@ -13,6 +13,7 @@
 #include "titan/logging/logger.h"
 #include "titan/models/pipeline_parallelize.h"
 #include "titan/nn/dtype.h"
+#include "titan/parallel/context/context_parallel.h"
 #include "titan/parallel/ddp.h"
 #include "titan/parallel/fsdp/fully_shard.h"
 #include "titan/parallel/mixed_precision.h"
@@ -64,12 +65,21 @@ std::vector<parallel::FsdpUnit> fsdp_units_of(const ModelParts& parts, const std
   return units;
 }
 
-// The axes that parameters are DTensors on.
+// The axes that parameters are DTensors on. Ranks that share sequences need no copy of the weights each, so these are
+// sharded over them as well.
 distributed::DeviceMesh fsdp_mesh(const distributed::DeviceMesh& mesh) {
   const bool replicates = mesh.size("dp_replicate") > 1, splits = mesh.size("tp") > 1;
-  if (replicates && splits) return mesh.slice({"dp_replicate", "dp_shard", "tp"});
-  if (replicates) return mesh.slice({"dp_replicate", "dp_shard"});
-  return splits ? mesh.slice({"dp_shard", "tp"}) : mesh.slice("dp_shard");
+  if (replicates && splits) return mesh.slice({"dp_replicate", "fsdp", "tp"});
+  if (replicates) return mesh.slice({"dp_replicate", "fsdp"});
+  return splits ? mesh.slice({"fsdp", "tp"}) : mesh.slice("fsdp");
+}
+
+// The ranks that share sequences with this one.
+std::shared_ptr<const parallel::Ring> make_ring(const config::Parallelism& p, const distributed::DeviceMesh& mesh) {
+  parallel::RingOptions options;
+  if (!p.context_parallel_load_balancer.has_value()) options.order = parallel::SequenceOrder::kInOrder;
+  if (p.context_parallel_rotate_method == "alltoall") options.rotation = parallel::KvRotation::kRing;
+  return std::make_shared<parallel::Ring>(mesh.group("cp"), options);
 }
 
 // Ranks that run the blocks together, in collectives within them, recompute the same operators.
@@ -85,8 +95,9 @@ activation_checkpoint::Applied checkpoint_activations(LanguageModel& model, cons
   activation_checkpoint::Surroundings surroundings{.device = device,
                                                    .ranks_on_host = mesh.world()->info().local_world_size,
                                                    .forwards_in_flight = forwards_in_flight};
-  if (mesh.size("tp") > 1) {
-    surroundings.agree = [mesh](std::vector<double>& values) { agree_over(*mesh.group("tp"), values); };
+  const distributed::DeviceMesh together = mesh.slice({"cp", "tp"});
+  if (together.size() > 1) {
+    surroundings.agree = [together](std::vector<double>& values) { agree_over(*together.group(), values); };
   }
   if (mesh.world()->info().rank == 0) surroundings.chart_folder = job.job.dump_folder + "/memory_budget_pareto";
   return apply_activation_checkpoint(model.parts().blocks, job.activation_checkpoint, surroundings);
@@ -99,7 +110,7 @@ bool is_mixed_precision(const config::JobConfig& job) {
 // Copies of what tensor parallelism splits are summed up by FSDP's machinery, with one shard. It also keeps one compute
 // copy for all micro-batches that are under way in a pipeline.
 bool uses_fsdp(const config::JobConfig& job, const distributed::DeviceMesh& mesh) {
-  return mesh.size("dp_shard") > 1 || (mesh.size("dp_replicate") > 1 && mesh.size("tp") > 1) ||
+  return mesh.size("fsdp") > 1 || (mesh.size("dp_replicate") > 1 && mesh.size("tp") > 1) ||
          (mesh.size("pp") > 1 && is_mixed_precision(job));
 }
 
@@ -110,10 +121,12 @@ struct Techniques {
   std::shared_ptr<parallel::DistributedDataParallel> ddp;  // or null
 };
 
+// ring: the ranks that share sequences, or null.
 Techniques apply_techniques(LanguageModel& model, const std::vector<parallel::ModuleSharding>& sharding,
-                            const config::JobConfig& job, const distributed::DeviceMesh& mesh, at::Device device,
-                            int64_t forwards_in_flight = 1) {
+                            const std::shared_ptr<const parallel::Ring>& ring, const config::JobConfig& job,
+                            const distributed::DeviceMesh& mesh, at::Device device, int64_t forwards_in_flight = 1) {
   if (mesh.size("tp") > 1) parallel::parallelize_module(model, mesh.slice("tp"), sharding);
+  if (ring != nullptr) parallel::share_attention(model.parts().blocks, ring);
   Techniques techniques{.checkpointing = checkpoint_activations(model, job, mesh, device, forwards_in_flight)};
   const at::ScalarType param_dtype = nn::dtype_from(job.training.mixed_precision_param);
   if (uses_fsdp(job, mesh)) {
@@ -124,7 +137,8 @@ Techniques apply_techniques(LanguageModel& model, const std::vector<parallel::Mo
         fsdp_units_of(model.parts(), reshard), fsdp_mesh(mesh),
         parallel::FsdpOptions{.param_dtype = param_dtype,
                               .reduce_dtype = nn::dtype_from(job.training.mixed_precision_reduce),
-                              .compute_device = device});
+                              .compute_device = device,
+                              .shard_axis = "fsdp"});
     return techniques;
   }
   if (mesh.size("dp_replicate") > 1) {
@@ -145,11 +159,17 @@ void log_techniques(const config::JobConfig& job, const distributed::DeviceMesh&
                   job.parallelism.disable_sequence_parallel ? "whole sequences" : "sequence parallel",
                   job.parallelism.disable_loss_parallel ? "gathered logits" : "loss parallel");
   }
+  if (mesh.size("cp") > 1) {
+    const config::Parallelism& p = job.parallelism;
+    logging::info("Applied context parallelism to the model: {} ranks a sequence, {}, keys and values {}",
+                  mesh.size("cp"), p.context_parallel_load_balancer.has_value() ? "head-tail balanced" : "in order",
+                  p.context_parallel_rotate_method == "alltoall" ? "passed round" : "gathered");
+  }
   if (!checkpointing.empty()) {
     logging::info("Applied {} activation checkpointing to the model: {}", job.activation_checkpoint.mode,
                   checkpointing);
   }
-  const int64_t num_replicas = mesh.size("dp_replicate"), num_shards = mesh.size("dp_shard");
+  const int64_t num_replicas = mesh.size("dp_replicate"), num_shards = mesh.size("fsdp");
   if (uses_fsdp(job, mesh) && num_replicas * num_shards > 1) {
     if (job.training.enable_cpu_offload && device.is_cpu()) {
       logging::warning("training.enable_cpu_offload: has no effect on a CPU");
@@ -208,20 +228,22 @@ Parallelized parallelize(const ModelToParallelize& model, const config::JobConfi
                          const distributed::DeviceMesh& mesh, at::Device device) {
   Parallelized parallelized;
   std::string checkpointing;
+  const auto ring = mesh.size("cp") > 1 ? make_ring(job.parallelism, mesh) : nullptr;
   if (mesh.size("pp") > 1) {
     parallelized =
         parallelize_as_pipeline(model, job, mesh, device, [&](LanguageModel& stage, int64_t forwards_in_flight) {
-          Techniques techniques = apply_techniques(stage, model.sharding, job, mesh, device, forwards_in_flight);
+          Techniques techniques = apply_techniques(stage, model.sharding, ring, job, mesh, device, forwards_in_flight);
           if (checkpointing.empty()) checkpointing = techniques.checkpointing.description;
           return stage_techniques(std::move(techniques));
         });
   } else {
-    Techniques techniques = apply_techniques(*model.whole, model.sharding, job, mesh, device);
+    Techniques techniques = apply_techniques(*model.whole, model.sharding, ring, job, mesh, device);
     checkpointing = techniques.checkpointing.description;
     parallelized.parts = {model.whole};
     parallelized.forward_backward = std::make_unique<MicrobatchLoop>(model.whole, step_hooks(std::move(techniques)));
   }
   log_techniques(job, mesh, device, checkpointing);
+  if (ring != nullptr) parallelized.own_tokens = [ring](int64_t seq_len) { return ring->own_tokens(seq_len); };
   if (job.training.enable_cpu_offload) parallelized.parameter_device = at::kCPU;
   return parallelized;
 }

@@ -160,8 +160,7 @@ class Pipeline : public ForwardBackward {
     std::vector<TokenBatch> microbatches;
     const int64_t size = batch.tokens.size(0);
     for (int64_t begin = 0; begin < size; begin += microbatch_size_) {
-      const int64_t count = std::min(microbatch_size_, size - begin);
-      microbatches.push_back({batch.tokens.narrow(0, begin, count), batch.labels.narrow(0, begin, count)});
+      microbatches.push_back(samples_of(batch, begin, std::min(microbatch_size_, size - begin)));
     }
     return microbatches;
   }
@@ -175,7 +174,7 @@ class Pipeline : public ForwardBackward {
       const bool is_last = index + 1 == lowered.shape.num_stages;
       each.stage->begin([&, index, is_last](int64_t microbatch, const at::Tensor& input) {
         const TokenBatch& batch = microbatches.at(static_cast<size_t>(microbatch));
-        const at::Tensor hidden = (*each.model)(index == 0 ? batch.tokens : input);
+        const at::Tensor hidden = (*each.model)(index == 0 ? batch.tokens : input, batch.places);
         if (!is_last) return hidden;
         const at::Tensor loss = loss_of(hidden, batch.labels, *each.model->output_layer());
         sum.add_(loss.detach());

@@ -2,8 +2,6 @@
 
 #include <ATen/ops/scaled_dot_product_attention.h>
 
-#include "titan/kernels/attention.h"
-
 namespace titan::nn {
 namespace {
 
@@ -20,6 +18,12 @@ at::Tensor flash_attention_of_aten(const at::Tensor& q, const at::Tensor& k, con
   return attended.transpose(1, 2);
 }
 
+at::Tensor attention_of_device(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const kernels::AttentionMask& mask) {
+  const bool is_plain = mask.window == 0 && !mask.first_key.defined();
+  return q.is_cuda() && is_plain ? flash_attention_of_aten(q, k, v) : kernels::attention(q, k, v, mask);
+}
+
 }  // namespace
 
 Attention::Attention(const AttentionSizes& sizes, at::ScalarType dtype, const AttentionOptions& options)
@@ -30,9 +34,11 @@ Attention::Attention(const AttentionSizes& sizes, at::ScalarType dtype, const At
       q_norm(this, "q_norm", make_head_norm(sizes.head_dim, options.qk_norm_eps, dtype)),
       k_norm(this, "k_norm", make_head_norm(sizes.head_dim, options.qk_norm_eps, dtype)),
       head_dim_(sizes.head_dim),
-      rotary_pairs_(options.rotary_pairs) {}
+      rotary_pairs_(options.rotary_pairs),
+      window_(options.window),
+      attend_(attention_of_device) {}
 
-at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& freqs_cis) {
+at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key) {
   const int64_t batch = x.size(0), seq = x.size(1);
   at::Tensor q = wq(x).view({batch, seq, -1, head_dim_});
   at::Tensor k = wk(x).view({batch, seq, -1, head_dim_});
@@ -41,8 +47,7 @@ at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& freqs_cis) 
   if (k_norm) k = k_norm(k);
   std::tie(q, k) = apply_rotary_emb(q, k, freqs_cis, rotary_pairs_);
 
-  const at::Tensor attended =
-      q.is_cuda() ? flash_attention_of_aten(q, k, v) : kernels::attention(q, k, v, {.is_causal = true});
+  const at::Tensor attended = attend_(q, k, v, {.is_causal = true, .window = window_, .first_key = first_key});
   return wo(attended.reshape({batch, seq, -1}));
 }
 

@@ -3,8 +3,10 @@
 // (Henry et al. 2020, arXiv 2010.04245), which bounds the scores.
 #pragma once
 
+#include <functional>
 #include <optional>
 
+#include "titan/kernels/attention.h"
 #include "titan/nn/linear.h"
 #include "titan/nn/module.h"
 #include "titan/nn/rms_norm.h"
@@ -22,14 +24,24 @@ struct AttentionSizes {
 struct AttentionOptions {
   RotaryPairs rotary_pairs = RotaryPairs::kNeighbours;
   std::optional<double> qk_norm_eps;  // set: q_norm and k_norm are there, with this epsilon
+  int64_t window = 0;                 // tokens up to its own that each attends to (sliding window); 0: all
 };
+
+// What computes softmax attention: of the tensors and the mask of kernels::attention, its result.
+using AttentionFunction = std::function<at::Tensor(const at::Tensor& query, const at::Tensor& key,
+                                                   const at::Tensor& value, const kernels::AttentionMask& mask)>;
 
 class Attention : public Callable<Attention> {
  public:
   Attention(const AttentionSizes& sizes, at::ScalarType dtype, const AttentionOptions& options = {});
 
-  // x: [batch, seq, dim]; freqs_cis: [at least seq, head_dim / 2] complex64 -> [batch, seq, dim]
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis);
+  // x: [batch, seq, dim]; freqs_cis: [at least seq, head_dim / 2] or [batch, seq, head_dim / 2] complex64; first_key:
+  // as TokenPlaces has it, or undefined -> [batch, seq, dim]
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key = {});
+
+  // Puts another function in the place of this device's own, one for which a query's position need not be its index
+  // among the keys it is given (context parallelism).
+  void set_attention_function(AttentionFunction function) { attend_ = std::move(function); }
 
   Child<Linear> wq;  // dim -> n_heads * head_dim
   Child<Linear> wk;  // dim -> n_kv_heads * head_dim
@@ -42,6 +54,8 @@ class Attention : public Callable<Attention> {
  private:
   int64_t head_dim_;  // the numbers of heads come from the tensors: tensor parallelism changes them
   RotaryPairs rotary_pairs_;
+  int64_t window_;
+  AttentionFunction attend_;
 };
 
 }  // namespace titan::nn

@@ -29,7 +29,7 @@ at::Tensor precompute_freqs_cis(int64_t head_dim, int64_t num_positions, double 
                                 at::Device device);
 
 // Turns queries and keys. xq: [batch, seq, heads, head_dim], xk: [batch, seq, kv_heads, head_dim], any float dtype
-// (turned in fp32); freqs_cis: [at least seq, head_dim / 2].
+// (turned in fp32); freqs_cis: [at least seq, head_dim / 2], or for each row its own, [batch, seq, head_dim / 2].
 std::pair<at::Tensor, at::Tensor> apply_rotary_emb(const at::Tensor& xq, const at::Tensor& xk,
                                                    const at::Tensor& freqs_cis,
                                                    RotaryPairs pairs = RotaryPairs::kNeighbours);

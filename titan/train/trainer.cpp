@@ -22,6 +22,7 @@
 #include "titan/optim/grad_norm.h"
 #include "titan/tokenizer/tokenizer.h"
 #include "titan/train/memory_use.h"
+#include "titan/train/model_input.h"
 #include "titan/train/stop_request.h"
 #include "titan/train/whole_state.h"
 
@@ -68,6 +69,13 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, st
                     job_.model.hf_assets_path, "' has ", tokenizer->vocab_size(),
                     " ids, but the model has embeddings for ", spec.vocab_size(job_),
                     "; set model.args.vocab_size or use another tokenizer");
+  if (spec.masks_documents(job_)) {
+    TORCH_CHECK_VALUE(tokenizer->eos_id().has_value(), "model.hf_assets_path: the tokenizer in '",
+                      job_.model.hf_assets_path,
+                      "' has no eos_token, by which attention tells documents apart; name it in tokenizer_config.json, "
+                      "or set model.args.attn_mask_type causal");
+    document_end_ = *tokenizer->eos_id();
+  }
   encode_document_ = [tokenizer](std::string_view text) { return tokenizer->encode_document(text); };
   try {
     build_model(spec);
@@ -76,7 +84,8 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, st
     throw_with_holders(error, "set-up");
   }
   if (job_.validation.enable) {
-    validator_ = std::make_unique<Validator>(job_, mesh_, encode_document_, device_);
+    validator_ = std::make_unique<Validator>(
+        job_, mesh_, ValidatorInput{encode_document_, document_end_, model_.own_tokens}, device_);
   }
   load_checkpoint(spec);
   logging::info(
@@ -201,6 +210,7 @@ void Trainer::start_data() {
                                                                   .shuffle = job_.data.shuffle,
                                                                   .seed = seed_of(job_),
                                                                   .on_error = data::on_error_from(job_.data.on_error),
+                                                                  .document_end = document_end_,
                                                                   .name = job_.training.dataset},
                                          data::SampleSlice{.samples_per_step = global_batch_size_,
                                                            .rank_begin = mesh_.coordinate("batch") * samples_per_rank,
@@ -289,8 +299,9 @@ Trainer::StepUnderWay Trainer::enqueue_step(StepObserver* observer) {
   std::vector<models::TokenBatch> batches;
   for (const data::Batch& batch : microbatches) {
     num_tokens += batch.labels.numel();
-    local_valid_tokens += loss::count_valid_tokens(batch.labels);
-    batches.push_back({device::upload(batch.input, device_), device::upload(batch.labels, device_)});
+    const models::TokenBatch own = model_input(batch, model_.own_tokens);
+    local_valid_tokens += loss::count_valid_tokens(own.labels);
+    batches.push_back(upload(own, device_));
   }
   num_tokens_seen_ += num_tokens * dims_.batch();
   const int64_t num_valid_tokens = std::max<int64_t>(1, sum_over_ranks(local_valid_tokens));
@@ -392,10 +403,10 @@ std::vector<data::Batch> Trainer::next_microbatches() {
   return microbatches;
 }
 
-// The one collective of every step carries two sums: of the valid tokens, where one rank speaks for all that read the
-// same samples, and of the ranks that were asked to stop, so that all stop after the same step.
+// The one collective of every step carries two sums: of the valid tokens, where one rank speaks for all that have the
+// same tokens, and of the ranks that were asked to stop, so that all stop after the same step.
 int64_t Trainer::sum_over_ranks(int64_t num_valid_tokens) {
-  const bool speaks = mesh_.coordinate("pp") == 0 && mesh_.coordinate("cp") == 0 && mesh_.coordinate("tp") == 0;
+  const bool speaks = mesh_.coordinate("pp") == 0 && mesh_.coordinate("tp") == 0;
   const bool stop = stop_request_ != nullptr && stop_request_->reason().has_value();
   const at::Tensor sums = distributed::all_reduce(at::tensor({speaks ? num_valid_tokens : 0, int64_t{stop}}, at::kLong),
                                                   ReduceOp::kSum, *mesh_.group())

@@ -124,6 +124,7 @@ class Trainer {
   at::Device device_;
 
   data::Tokenizer encode_document_;
+  std::optional<int64_t> document_end_;  // the token, where attention stays within documents
   models::Parallelized model_;
   std::unique_ptr<optim::Adam> optimizer_;
   optim::LrSchedule schedule_;

@@ -5,15 +5,15 @@
 #include <c10/util/Exception.h>
 
 #include "titan/config/job_config.h"
-#include "titan/device/transfer.h"
 #include "titan/distributed/collectives.h"
 #include "titan/loss/cross_entropy.h"
+#include "titan/train/model_input.h"
 
 namespace titan::train {
 
-Validator::Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, data::Tokenizer tokenizer,
+Validator::Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, ValidatorInput input,
                      at::Device device)
-    : job_(job), mesh_(mesh), tokenizer_(std::move(tokenizer)), device_(device) {}
+    : job_(job), mesh_(mesh), input_(std::move(input)), device_(device) {}
 
 bool Validator::should_validate(int64_t step) const { return step == 1 || step % job_.validation.freq == 0; }
 
@@ -24,20 +24,22 @@ Validator::Result Validator::validate(models::ForwardBackward& model, const mode
                            .seq_len = config.seq_len,
                            .on_error = data::on_error_from(job_.data.on_error),
                            .infinite = !whole,
+                           .document_end = input_.document_end,
                            .name = config.dataset,
                            .key = "validation.dataset_path"},
                           {.samples_per_step = config.local_batch_size,
                            .rank_count = config.local_batch_size,
                            .microbatch_size = config.local_batch_size},
-                          tokenizer_);
+                          input_.tokenizer);
 
   at::Tensor local_loss = at::zeros({}, at::device(device_).dtype(at::kDouble));
   int64_t local_valid = 0, num_tokens = 0;
   for (int64_t step = 0; whole || step < config.steps; ++step) {
     const std::optional<data::Batch> batch = loader.next();
     if (!batch.has_value()) break;
-    local_loss += model.evaluate({device::upload(batch->input, device_), device::upload(batch->labels, device_)}, loss);
-    local_valid += loss::count_valid_tokens(batch->labels);
+    const models::TokenBatch own = model_input(*batch, input_.own_tokens);
+    local_loss += model.evaluate(upload(own, device_), loss);
+    local_valid += loss::count_valid_tokens(own.labels);
     num_tokens += batch->labels.numel();
   }
   const at::Tensor sums =

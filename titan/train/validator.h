@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 
 #include "titan/data/data_loader.h"
 #include "titan/distributed/device_mesh.h"
@@ -14,11 +16,17 @@ struct JobConfig;
 
 namespace titan::train {
 
+// How text becomes what the model is given, as in training.
+struct ValidatorInput {
+  data::Tokenizer tokenizer;
+  std::optional<int64_t> document_end;                    // TextDatasetOptions
+  std::function<at::Tensor(int64_t seq_len)> own_tokens;  // models::Parallelized
+};
+
 class Validator {
  public:
   // The model lies on `device`.
-  Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, data::Tokenizer tokenizer,
-            at::Device device);
+  Validator(const config::JobConfig& job, const distributed::DeviceMesh& mesh, ValidatorInput input, at::Device device);
 
   // Step 1 and each multiple of validation.freq.
   bool should_validate(int64_t step) const;
@@ -34,7 +42,7 @@ class Validator {
  private:
   const config::JobConfig& job_;
   distributed::DeviceMesh mesh_;
-  data::Tokenizer tokenizer_;
+  ValidatorInput input_;
   at::Device device_;
 };
 

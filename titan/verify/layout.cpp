@@ -92,6 +92,12 @@ const std::vector<Item>& items() {
       on_off("sp", &Layout::sp),
       on_off("loss_parallel", &Layout::loss_parallel),
       on_off("async_tp", &Layout::async_tp),
+      {"rotate", "allgather or alltoall",
+       [](Layout& layout, const std::string& value) {
+         layout.rotate = value;
+         return value == "allgather" || value == "alltoall";
+       }},
+      on_off("balance", &Layout::balance),
   };
   return all;
 }
@@ -173,6 +179,13 @@ std::vector<std::string> flags_of(const Layout& layout, int64_t global_batch_siz
   flag("parallelism.disable_sequence_parallel", negated(layout.sp));
   flag("parallelism.disable_loss_parallel", negated(layout.loss_parallel));
   flag("parallelism.enable_async_tensor_parallel", layout.async_tp);
+  if (layout.rotate.has_value()) {
+    flags.push_back("--parallelism.context_parallel_rotate_method=" + *layout.rotate);
+  }
+  if (layout.balance.has_value()) {
+    flags.push_back(std::string("--parallelism.context_parallel_load_balancer=") +
+                    (*layout.balance ? "headtail" : "None"));
+  }
   return flags;
 }
 

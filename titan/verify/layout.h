@@ -26,6 +26,8 @@ struct Layout {
   std::optional<std::string> ac;        // a mode, or of mode selective: op, or N, every N-th block
   std::optional<std::string> dtype;     // fp32 or bf16; else what the configuration says
   std::optional<bool> sp, loss_parallel, async_tp;
+  std::optional<std::string> rotate;  // of context parallelism: allgather or alltoall
+  std::optional<bool> balance;        // of context parallelism: head-tail, or in order
 
   int64_t world_size() const { return dp_replicate * dp_shard * tp * pp * cp; }
   // Ranks that read different samples.

@@ -115,6 +115,9 @@ TEST(Availability, WhatChangesNumbersLayoutOrMemoryIsRefusedByName) {
   EXPECT_EQ(problems("[optimizer]\nimplementation = 'fused_opt_states_bf16'\n"),
             "optimizer.implementation: \"fused_opt_states_bf16\" is not available yet; use one of for-loop, foreach, "
             "fused\n");
+  EXPECT_EQ(problems("[parallelism]\ncontext_parallel_degree = 2\ncontext_parallel_load_balancer = 'ptrr'\n"),
+            "parallelism.context_parallel_load_balancer: \"ptrr\" is not available yet; use headtail\n");
+  EXPECT_EQ(problems("[parallelism]\ncontext_parallel_degree = 2\ncontext_parallel_load_balancer = 'None'\n"), "");
   for (const char* toml :
        {"[model]\nconverters = ['float8']\n", "[profiling]\nenable_profiling = true\n",
         "[metrics]\nenable_wandb = true\n", "[fault_tolerance]\nenable = true\n", "[comm]\nmode = 'local_tensor'\n",

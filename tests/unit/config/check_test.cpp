@@ -152,8 +152,28 @@ TEST(Check, ContradictionsAreNamed) {
   config = {};
   config.parallelism.context_parallel_degree = 2;
   config.training.seq_len = 6;
-  EXPECT_NE(problems_of(config, 2).find("training.seq_len: "), std::string::npos);
+  EXPECT_NE(
+      problems_of(config, 2).find("training.seq_len: must be a multiple of 4 for parallelism.context_parallel_degree "
+                                  "2, got 6; use 8"),
+      std::string::npos);
   config.training.seq_len = 8;
+  EXPECT_EQ(problems_of(config, 2), "");
+  config.training.seq_len = 6;
+  config.parallelism.context_parallel_load_balancer.reset();
+  EXPECT_EQ(problems_of(config, 2), "");
+  config.validation.enable = true;
+  config.validation.seq_len = 7;
+  EXPECT_NE(problems_of(config, 2).find("validation.seq_len: must be a multiple of 2"), std::string::npos);
+  config.validation.enable = false;
+  config.parallelism.tensor_parallel_degree = 2;
+  EXPECT_NE(problems_of(config, 4).find("training.seq_len: must be a multiple of context_parallel_degree x "
+                                        "tensor_parallel_degree (2 x 2), got 6; use 8"),
+            std::string::npos);
+  config.parallelism.disable_sequence_parallel = true;
+  EXPECT_EQ(problems_of(config, 4), "");
+  config = {};
+  config.parallelism.context_parallel_degree = 2;
+  config.training.enable_cpu_offload = true;  // parameters are sharded over the ranks that share a sequence
   EXPECT_EQ(problems_of(config, 2), "");
   config = {};
   config.parallelism.pipeline_parallel_degree = 2;

@@ -54,7 +54,9 @@ TEST(Fields, PartsBelongToKeysAndFallbacksAreChoices) {
       EXPECT_NE(std::find(attributes.choices.begin(), attributes.choices.end(), working), attributes.choices.end())
           << field.key;
     }
-    EXPECT_TRUE(attributes.working.empty() || std::holds_alternative<std::string*>(field.value)) << field.key;
+    EXPECT_TRUE(attributes.working.empty() || std::holds_alternative<std::string*>(field.value) ||
+                std::holds_alternative<std::optional<std::string>*>(field.value))
+        << field.key;
   }
 }
 

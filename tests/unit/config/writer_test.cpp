@@ -125,6 +125,8 @@ TEST(Recipes, AreValidAndNamedAsTheirModels) {
   for (const Recipe& recipe : {Recipe{"8b", "8B", 64},
                                {"70b", "70B", 64},
                                {"405b", "405B", 128},
+                               {"8b_long_32k", "8B", 32},
+                               {"8b_long_262k", "8B", 64},
                                {"debug", "debugmodel", 1},
                                {"debug", "debugmodel", 4}}) {
     ReadText read = from_toml(

@@ -79,6 +79,27 @@ TEST(DeviceMesh, TakesAViewForOneAxis) {
   }
 }
 
+// A view among axes, and what lies between a view's axes, which cannot come after it.
+TEST(DeviceMesh, SlicesByViewsAsByAxes) {
+  const DeviceMesh mesh = DeviceMesh(fake_world(13, 24), {{"a", 2}, {"b", 3}, {"c", 4}})
+                              .with_view("bc", {"b", "c"})
+                              .with_view("ac", {"a", "c"});
+  const DeviceMesh slice = mesh.slice({"a", "bc"});
+  ASSERT_EQ(slice.axes().size(), 2U);
+  EXPECT_EQ(slice.size("bc"), 12);
+  EXPECT_EQ(slice.ranks().size(), 24U);
+  EXPECT_EQ(slice.ranks("bc"), mesh.ranks("bc"));
+  EXPECT_EQ(slice.coordinate("bc"), mesh.coordinate("b") * 4 + mesh.coordinate("c"));
+  EXPECT_EQ(mistake([&] {
+              mesh.slice({"ac", "b"});
+            }),
+            "DeviceMesh: expected axes in the mesh's order (a, b, c), got 'b' out of it");
+  EXPECT_EQ(mistake([&] {
+              mesh.slice({"bc", "c"});
+            }),
+            "DeviceMesh: expected axes in the mesh's order (a, b, c), got 'c' out of it");
+}
+
 TEST(DeviceMesh, SharesTheGroupOfEqualSetsOfRanks) {
   const DeviceMesh mesh =
       DeviceMesh(fake_world(1, 4), {{"dp", 4}, {"cp", 1}, {"tp", 1}}).with_view("all", {"dp", "cp"});

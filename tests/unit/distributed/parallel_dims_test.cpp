@@ -48,6 +48,8 @@ TEST(ParallelDims, BuildsTheMeshInTheOrderOfTheAxes) {
   EXPECT_EQ(mesh.coordinate("batch"), 1);
   EXPECT_EQ(mesh.size("loss"), 12);
   EXPECT_EQ(mesh.coordinate("loss"), 2);
+  EXPECT_EQ(mesh.size("fsdp"), 6);
+  EXPECT_EQ(mesh.ranks("fsdp"), (std::vector<int64_t>{25, 27, 29, 31, 33, 35}));
   EXPECT_EQ(mesh.ranks("batch"), (std::vector<int64_t>{25, 29, 33, 37, 41, 45}));
 }
 

@@ -1,6 +1,7 @@
 #include "titan/kernels/rotary.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/imag.h>
 #include <ATen/ops/ones_like.h>
@@ -61,13 +62,33 @@ TEST(Rotary, TakesAnyStrides) {
   }
 }
 
+// Two rows of documents that begin in other places: each row's turns are its own, also where rows are not contiguous.
+TEST(Rotary, TurnsOfEachTokenAreThoseOfItsPosition) {
+  const at::Tensor table = turns_of(random({9, 5}, 2)), x = random({2, 7, 3, 10}, 1);
+  const at::Tensor positions = at::randint(9, {2, 7}, at::kLong), turns = table.index({positions});
+  for (const RotaryPairs pairs : {RotaryPairs::kNeighbours, RotaryPairs::kHalves}) {
+    for (const at::Tensor& some : {x.clone(), test::moved_outermost(x, 2)}) {
+      test::expect_like_reference(
+          "rotary", [&](const Tensors& x) { return rotary(x[0], turns, pairs); },
+          [&](const Tensors& x) {
+            return at::cat(
+                {reference(x[0].narrow(0, 0, 1), turns[0], pairs), reference(x[0].narrow(0, 1, 1), turns[1], pairs)});
+          },
+          {some}, at::kFloat);
+    }
+    EXPECT_TRUE(at::equal(rotary(x, table.narrow(0, 0, 7).expand({2, 7, 5}), pairs), rotary(x, table, pairs)));
+  }
+}
+
 TEST(Rotary, CompositeIsTheSame) {
   const at::Tensor turns = turns_of(random({7, 5}, 2)), x = random({2, 7, 3, 10}, 1);
   for (const bool halves : {false, true}) {
     for (const bool back : {false, true}) {
-      const at::Tensor y = rotary_cpu(x, turns, halves, back), composite = rotary_composite(x, turns, halves, back);
-      EXPECT_LE(test::relative_difference(y, composite), 1e-6);
-      EXPECT_EQ(y.strides(), composite.strides());
+      for (const at::Tensor& by : {turns, turns_of(random({2, 7, 5}, 3))}) {
+        const at::Tensor y = rotary_cpu(x, by, halves, back), composite = rotary_composite(x, by, halves, back);
+        EXPECT_LE(test::relative_difference(y, composite), 1e-6);
+        EXPECT_EQ(y.strides(), composite.strides());
+      }
     }
   }
 }
@@ -79,6 +100,8 @@ TEST(Rotary, RefusesWhatDoesNotFit) {
   EXPECT_THROW(rotary(at::zeros({2, 7, 3, 12}), turns, RotaryPairs::kHalves), c10::ValueError);
   EXPECT_THROW(rotary(at::zeros({2, 7, 10}), turns, RotaryPairs::kHalves), c10::ValueError);
   EXPECT_THROW(rotary(at::zeros({2, 7, 3, 10}), at::zeros({7, 5}), RotaryPairs::kHalves), c10::ValueError);
+  EXPECT_THROW(rotary(at::zeros({3, 7, 3, 10}), turns.expand({2, 7, 5}), RotaryPairs::kHalves), c10::ValueError);
+  EXPECT_THROW(rotary(at::zeros({2, 6, 3, 10}), turns.expand({2, 7, 5}), RotaryPairs::kHalves), c10::ValueError);
 }
 
 }  // namespace

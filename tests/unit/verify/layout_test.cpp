@@ -31,7 +31,7 @@ TEST(Layout, EveryNameBecomesItsFlag) {
   const auto layouts = parse_layouts(
       "dp_shard=2, pp=2, accum=2, microbatches=2, schedule=Interleaved1F1B, ac=2, dtype=bf16, sp=off, "
       "loss_parallel=on, "
-      "async_tp=on",
+      "async_tp=on, cp=2, rotate=alltoall, balance=off",
       problems);
   ASSERT_EQ(layouts.size(), 1u);
   const auto flags = flags_of(layouts[0], 16, problems);
@@ -42,7 +42,9 @@ TEST(Layout, EveryNameBecomesItsFlag) {
         "--parallelism.pipeline_parallel_microbatch_size=2", "--parallelism.pipeline_parallel_schedule=Interleaved1F1B",
         "--activation_checkpoint.mode=selective", "--activation_checkpoint.selective_ac_option=2",
         "--training.mixed_precision_param=bfloat16", "--parallelism.disable_sequence_parallel",
-        "--parallelism.no-disable_loss_parallel", "--parallelism.enable_async_tensor_parallel"}) {
+        "--parallelism.no-disable_loss_parallel", "--parallelism.enable_async_tensor_parallel",
+        "--parallelism.context_parallel_degree=2", "--parallelism.context_parallel_rotate_method=alltoall",
+        "--parallelism.context_parallel_load_balancer=None"}) {
     EXPECT_TRUE(contains(flags, flag)) << flag;
   }
 }
@@ -56,6 +58,7 @@ TEST(Layout, MistakesAreNamed) {
            {"tp=2x", "got '2x'"},
            {"dtype=fp8", "expected fp32 or bf16"},
            {"sp=yes", "expected on or off"},
+           {"rotate=ring", "expected allgather or alltoall"},
            {"ac=some", "expected none, full, op, a number, memory_budget, auto or offload"}}) {
     config::Problems problems;
     parse_layouts(text, problems);

@@ -85,10 +85,11 @@ std::vector<Strategy> elements(const Call& call, std::string_view term) {
 std::vector<Strategy> swiglu(const Call& call) { return elements(call, "up"); }
 std::vector<Strategy> swiglu_backward(const Call& call) { return elements(call, "grad"); }
 
-// rotary(x, turns, ...): batch and heads; the turns are by position.
+// rotary(x, turns, ...): batch and heads; the turns are by position, and perhaps by batch.
 std::vector<Strategy> rotary(const Call& call) {
-  std::vector<Strategy> strategies;
-  for (const int64_t dim : {0, 2}) strategies.push_back(call.strategy({{"x", shard(dim)}}, {shard(dim)}));
+  const auto turns = call.operand("turns").dim() == 3 ? shard(0) : replicate();
+  std::vector<Strategy> strategies{call.strategy({{"x", shard(0)}, {"turns", turns}}, {shard(0)}),
+                                   call.strategy({{"x", shard(2)}}, {shard(2)})};
   for (const Placement& sum : sums(call)) strategies.push_back(call.strategy({{"x", sum}}, {sum}));
   return strategies;
 }

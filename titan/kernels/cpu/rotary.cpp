@@ -60,11 +60,10 @@ void turn(const RotaryCall& call, int64_t begin_row, int64_t end_row) {
   const float sign = call.back ? -1.0F : 1.0F;
   with_type(call.dtype, [&]<class T>(T*) {
     for (int64_t row = begin_row; row < end_row; ++row) {
-      const int64_t position = row % call.seq;
-      const T* const x =
-          static_cast<const T*>(call.x) + row / call.seq * call.batch_stride + position * call.seq_stride;
+      const int64_t sample = row / call.seq, position = row % call.seq;
+      const T* const x = static_cast<const T*>(call.x) + sample * call.batch_stride + position * call.seq_stride;
       T* const y = static_cast<T*>(call.y) + row * call.heads * call.head_dim;
-      const float* const turns = call.turns + position * call.head_dim;
+      const float* const turns = call.turns + sample * call.turns_batch_stride + position * call.head_dim;
       for (int64_t head = 0; head < call.heads; ++head) {
         const T* const from = x + head * call.head_stride;
         T* const to = y + head * call.head_dim;

@@ -14,7 +14,8 @@ struct RotaryCall {
   int64_t seq, heads, head_dim;
   int64_t batch_stride, seq_stride, head_stride;
   const void* x;
-  const float* turns;  // [seq, head_dim / 2, 2]: cosine and sine
+  const float* turns;          // [batch or 1, seq, head_dim / 2, 2]: cosine and sine
+  int64_t turns_batch_stride;  // 0: the same for all
   void* y;
   bool halves;  // RotaryPairs::kHalves
   bool back;    // by minus the angle

@@ -16,11 +16,27 @@ struct Flavor {
   Config config;
 };
 
-// Sizes: TorchTitan 0.2.2's for debugmodel, 8B, 70B and 405B; the model cards' for 1B and 3B (Llama 3.2).
-std::array<Flavor, 7> make_flavors() {
+Config with_masked_documents(Config config) {
+  config.mask_documents = true;
+  return config;
+}
+
+// Sizes: TorchTitan 0.2.2's for debugmodel, 8B, 70B and 405B; the model cards' for 1B and 3B (Llama 3.2). TorchTitan's
+// *_flex and *_varlen name two ways to compute one thing, which here the kernels choose.
+std::array<Flavor, 11> make_flavors() {
   const nn::RopeScaling llama32 = {.scaling_factor = 32.0};
+  const Config debug = {.dim = 256, .n_layers = 6, .n_heads = 16, .vocab_size = 2048, .rope_theta = 500000};
+  const Config of_8b = {.dim = 4096,
+                        .n_layers = 32,
+                        .n_heads = 32,
+                        .n_kv_heads = 8,
+                        .multiple_of = 1024,
+                        .ffn_dim_multiplier = 1.3,
+                        .rope_theta = 500000};
   return {{
-      {"debugmodel", {.dim = 256, .n_layers = 6, .n_heads = 16, .vocab_size = 2048, .rope_theta = 500000}},
+      {"debugmodel", debug},
+      {"debugmodel_flex_attn", with_masked_documents(debug)},
+      {"debugmodel_varlen_attn", with_masked_documents(debug)},
       {"1B",
        {.dim = 2048,
         .n_layers = 16,
@@ -49,14 +65,9 @@ std::array<Flavor, 7> make_flavors() {
         .rope_theta = 500000,
         .rope_scaling = llama32,
         .tie_embeddings = true}},
-      {"8B",
-       {.dim = 4096,
-        .n_layers = 32,
-        .n_heads = 32,
-        .n_kv_heads = 8,
-        .multiple_of = 1024,
-        .ffn_dim_multiplier = 1.3,
-        .rope_theta = 500000}},
+      {"8B", of_8b},
+      {"8B_flex", with_masked_documents(of_8b)},
+      {"8B_varlen", with_masked_documents(of_8b)},
       {"70B",
        {.dim = 8192,
         .n_layers = 80,
@@ -95,6 +106,8 @@ DecoderSizes sizes_of(const Config& config) {
           .norm_eps = config.norm_eps,
           .rope_theta = config.rope_theta,
           .rope_scaling = config.rope_scaling,
+          .attention_window = config.sliding_window,
+          .mask_documents = config.mask_documents,
           .depth_init = config.depth_init,
           .tie_embeddings = config.tie_embeddings};
 }
@@ -129,6 +142,8 @@ Config with_args(Config config, const config::ModelArgs& args) {
   take(config.max_seq_len, args.max_seq_len);
   take(config.depth_init, args.depth_init);
   take(config.tie_embeddings, args.enable_weight_tying);
+  take(config.sliding_window, args.sliding_window);
+  if (args.attn_mask_type.has_value()) config.mask_documents = *args.attn_mask_type == "block_causal";
   return config;
 }
 
@@ -148,7 +163,9 @@ std::vector<std::string_view> known_args() {
           "rope_scaling_args.original_max_position_embeddings",
           "max_seq_len",
           "depth_init",
-          "enable_weight_tying"};
+          "enable_weight_tying",
+          "attn_mask_type",
+          "sliding_window"};
 }
 
 void check(const Config& config, config::Problems& problems) {

@@ -31,6 +31,8 @@ struct Config {
   int64_t max_seq_len = 131072;
   bool depth_init = true;       // output projections shrink with their own layer's depth, not the model's
   bool tie_embeddings = false;  // the output layer uses the embedding's weights
+  bool mask_documents = false;  // attn_mask_type block_causal
+  int64_t sliding_window = 0;   // tokens up to its own that each attends to; 0: all
 
   int64_t num_kv_heads() const { return n_kv_heads.value_or(n_heads); }
   int64_t head_dim() const { return dim / n_heads; }

@@ -49,6 +49,8 @@ std::string describe(const config::JobConfig& job) { return models::describe(siz
 
 int64_t vocab_size(const config::JobConfig& job) { return config_for(job).vocab_size; }
 
+bool masks_documents(const config::JobConfig& job) { return config_for(job).mask_documents; }
+
 Parallelized parallelize_job(std::shared_ptr<LanguageModel> model, const config::JobConfig& job,
                              const distributed::DeviceMesh& mesh, at::Device device) {
   const ShardingOptions options = sharding_options_from(job);
@@ -70,6 +72,7 @@ ModelSpec spec() {
       .check = check_job,
       .describe = describe,
       .vocab_size = vocab_size,
+      .masks_documents = masks_documents,
       .build = build,
       .parallelize = parallelize_job,
       .hugging_face = hugging_face,

@@ -89,12 +89,26 @@ Config with_args(Config config, const config::ModelArgs& args) {
   take(sizes.depth_init, args.depth_init);
   take(sizes.tie_embeddings, args.enable_weight_tying);
   take(config.max_seq_len, args.max_seq_len);
+  take(sizes.attention_window, args.sliding_window);
+  if (args.attn_mask_type.has_value()) sizes.mask_documents = *args.attn_mask_type == "block_causal";
   return config;
 }
 
 std::vector<std::string_view> known_args() {
-  return {"dim",        "n_layers", "n_heads",    "n_kv_heads",  "head_dim",   "hidden_dim",
-          "vocab_size", "norm_eps", "rope_theta", "max_seq_len", "depth_init", "enable_weight_tying"};
+  return {"dim",
+          "n_layers",
+          "n_heads",
+          "n_kv_heads",
+          "head_dim",
+          "hidden_dim",
+          "vocab_size",
+          "norm_eps",
+          "rope_theta",
+          "max_seq_len",
+          "depth_init",
+          "enable_weight_tying",
+          "attn_mask_type",
+          "sliding_window"};
 }
 
 void check(const Config& config, config::Problems& problems) {

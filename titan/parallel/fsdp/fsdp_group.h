@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "titan/distributed/collectives.h"
@@ -43,6 +44,7 @@ struct FsdpOptions {
   std::optional<at::ScalarType> reduce_dtype;  // that gradients are summed in; none: param_dtype
   // That computes and communicates, if it is not the one that shards are kept on (CPU offload).
   std::optional<at::Device> compute_device;
+  std::string shard_axis = "dp_shard";  // of the mesh
 };
 
 class FsdpGroup {

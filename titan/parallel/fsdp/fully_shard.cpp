@@ -39,7 +39,7 @@ std::vector<std::vector<Slots>> slots_by_parameter(const std::vector<FsdpUnit>& 
 FullyShard::FullyShard(const std::vector<FsdpUnit>& units, const distributed::DeviceMesh& device_mesh,
                        const FsdpOptions& options) {
   const dtensor::Mesh mesh(device_mesh);
-  const int64_t shard_axis = mesh.axis("dp_shard");
+  const int64_t shard_axis = mesh.axis(options.shard_axis);
   const auto pool = std::make_shared<BufferPool>();
   std::vector<std::vector<Slots>> slots_of_units = slots_by_parameter(units);
   for (size_t i = 0; i < units.size(); ++i) {

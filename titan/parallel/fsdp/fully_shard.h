@@ -31,9 +31,9 @@ struct FsdpUnit {
 class FullyShard {
  public:
   // units: in the order of the forward; a parameter that is in several slots must have them all in one unit
-  // (c10::ValueError). mesh: its axis "dp_shard" shards, those before it replicate, and on those after it parameters
-  // may be DTensors already (tensor parallelism). Parameters are replaced by DTensors on `mesh`; they need not be
-  // materialised yet. Collective over the mesh, as all that follows.
+  // (c10::ValueError). mesh: its axis `options.shard_axis` shards, those before it replicate, and on those after it
+  // parameters may be DTensors already (tensor parallelism). Parameters are replaced by DTensors on `mesh`; they need
+  // not be materialised yet. Collective over the mesh, as all that follows.
   FullyShard(const std::vector<FsdpUnit>& units, const distributed::DeviceMesh& mesh, const FsdpOptions& options = {});
   ~FullyShard();
   FullyShard(const FullyShard&) = delete;
