@@ -2,13 +2,10 @@
 
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -19,13 +16,11 @@ namespace titan::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
 
 constexpr std::string_view kStepPrefix = "step-";
 constexpr std::string_view kSavingPrefix = ".saving-";
 constexpr std::string_view kReplacedPrefix = ".replaced-";
 constexpr std::string_view kRemovingPrefix = ".removing-";
-constexpr int kManifestVersion = 1;
 
 // N of "<prefix>N", written as a plain decimal.
 std::optional<int64_t> number_after(std::string_view prefix, std::string_view name) {
@@ -38,57 +33,11 @@ std::optional<int64_t> number_after(std::string_view prefix, std::string_view na
   return plain ? std::optional(number) : std::nullopt;
 }
 
-uint32_t crc32_of_text(std::string_view text) {
-  return static_cast<uint32_t>(::crc32_z(0, reinterpret_cast<const Bytef*>(text.data()), text.size()));
-}
-
-json to_json(const Manifest& manifest) {
-  json files = json::array();
-  for (const auto& file : manifest.files) {
-    files.push_back({{"name", file.name}, {"bytes", file.num_bytes}, {"crc32", file.crc32}});
-  }
-  return {{"version", kManifestVersion},
-          {"step", manifest.step},
-          {"contents", manifest.model_only ? "model" : "full"},
-          {"counters", manifest.counters},
-          {"files", std::move(files)}};
-}
-
-// Text that has its checksum was written by to_json, so its fields need no further checks than the version.
-Manifest from_json(const json& stored) {
-  Manifest manifest{.step = stored.at("step").get<int64_t>(),
-                    .model_only = stored.at("contents") == "model",
-                    .counters = stored.at("counters").get<std::map<std::string, int64_t>>(),
-                    .files = {}};
-  for (const json& file : stored.at("files")) {
-    manifest.files.push_back({.name = file.at("name").get<std::string>(),
-                              .num_bytes = file.at("bytes").get<uint64_t>(),
-                              .crc32 = file.at("crc32").get<uint32_t>()});
-  }
-  return manifest;
-}
-
-void write_manifest(const fs::path& folder, const Manifest& manifest) {
-  const json body = to_json(manifest);
-  DurableFile file(folder / kManifestName);
-  file.write(json({{"manifest", body}, {"crc32", crc32_of_text(body.dump())}}).dump(1) + "\n");
-  file.commit();
-}
-
-void check_sizes(const fs::path& checkpoint, const Manifest& manifest) {
-  for (const auto& file : manifest.files) {
-    std::error_code error;
-    const auto size = fs::file_size(checkpoint / file.name, error);
-    TORCH_CHECK_VALUE(!error, (checkpoint / file.name).string(), ": is missing from the checkpoint");
-    TORCH_CHECK_VALUE(size == file.num_bytes, (checkpoint / file.name).string(), ": is damaged: expected ",
-                      file.num_bytes, " bytes, got ", size);
-  }
-}
-
 bool is_whole(const fs::path& checkpoint) {
   try {
-    check_sizes(checkpoint, read_manifest(checkpoint));
-    return true;
+    const auto manifest = read_manifest(checkpoint);
+    if (manifest) check_sizes(checkpoint, *manifest);
+    return manifest.has_value();
   } catch (const c10::ValueError&) {
     return false;  // the answer to the question, not an error
   }
@@ -96,30 +45,9 @@ bool is_whole(const fs::path& checkpoint) {
 
 }  // namespace
 
-Manifest read_manifest(const fs::path& checkpoint) {
-  const auto path = checkpoint / kManifestName;
-  std::ifstream in(path, std::ios::binary);
-  TORCH_CHECK_VALUE(in.good(), path.string(), ": is missing from the checkpoint");
-  const json stored = json::parse(in, nullptr, /*allow_exceptions=*/false);
-  const bool well_formed = stored.is_object() && stored.contains("manifest") && stored.contains("crc32") &&
-                           stored["crc32"].is_number_unsigned();
-  TORCH_CHECK_VALUE(well_formed && stored["crc32"] == crc32_of_text(stored["manifest"].dump()), path.string(),
-                    ": is damaged: its content does not have its checksum");
-  const json& version = stored["manifest"].at("version");
-  TORCH_CHECK_VALUE(version == kManifestVersion, path.string(), ": expected version ", kManifestVersion, ", got ",
-                    version.dump(), "; it was written by another version of this program");
-  return from_json(stored["manifest"]);
-}
-
-void verify(const fs::path& checkpoint, const Manifest& manifest) {
-  check_sizes(checkpoint, manifest);
-  for (const auto& file : manifest.files) {
-    TORCH_CHECK_VALUE(crc32_of_file(checkpoint / file.name) == file.crc32, (checkpoint / file.name).string(),
-                      ": is damaged: its content does not have the checksum that was stored with it");
-  }
-}
-
 fs::path CheckpointFolder::step_path(int64_t step) const { return path_ / fmt::format("{}{}", kStepPrefix, step); }
+
+fs::path CheckpointFolder::saving_path(int64_t step) const { return path_ / fmt::format("{}{}", kSavingPrefix, step); }
 
 std::vector<int64_t> CheckpointFolder::steps() const {
   std::vector<int64_t> steps;
@@ -148,22 +76,28 @@ void CheckpointFolder::remove_leftovers() const {
   }
 }
 
-void CheckpointFolder::add(int64_t step, const std::function<Manifest(const fs::path& folder)>& write) const {
+fs::path CheckpointFolder::begin(int64_t step) const {
   std::error_code error;
   fs::create_directories(path_, error);
   TORCH_CHECK(!error, path_.string(), ": cannot be created: ", error.message());
-  const auto saving = path_ / fmt::format("{}{}", kSavingPrefix, step);
-  fs::remove_all(saving);
+  const auto saving = saving_path(step);
+  fs::remove_all(saving, error);
+  TORCH_CHECK(!error, saving.string(), ": cannot be removed: ", error.message());
   fs::create_directory(saving, error);
   TORCH_CHECK(!error, saving.string(), ": cannot be created: ", error.message());
-  try {
-    write_manifest(saving, write(saving));
-  } catch (...) {
-    fs::remove_all(saving, error);  // a full disk should not stay full; the error goes on
-    throw;
-  }
+  return saving;
+}
+
+void CheckpointFolder::commit(int64_t step, const Manifest& manifest) const {
+  const auto saving = saving_path(step);
+  write_manifest(saving, manifest);
   flush_folder(saving);
   replace_folder(saving, step_path(step), path_ / fmt::format("{}{}", kReplacedPrefix, step));
+}
+
+void CheckpointFolder::abandon(int64_t step) const {
+  std::error_code ignored;
+  fs::remove_all(saving_path(step), ignored);
 }
 
 void CheckpointFolder::remove_old(int64_t keep, int64_t newest) const {

@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "titan/checkpoint/convert.h"
 #include "titan/checkpoint/dtype_names.h"
-#include "titan/checkpoint/durable_file.h"
-#include "titan/checkpoint/load_plan.h"
-#include "titan/checkpoint/safetensors_reader.h"
-#include "titan/checkpoint/tensor_reader.h"
+#include "titan/checkpoint/io_threads.h"
+#include "titan/checkpoint/loading.h"
+#include "titan/distributed/world.h"
 #include "titan/logging/logger.h"
 
 namespace titan::checkpoint {
@@ -21,31 +21,50 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kModelFile = "model.safetensors";
-constexpr const char* kOptimizerFile = "optimizer.safetensors";
 const std::vector<std::string> kSections = {"model", "optimizer", "lr_scheduler", "dataloader", "train_state"};
-
-std::string section_of(const std::string& counter) { return counter.substr(0, counter.find('.')); }
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-double mebibytes_of(const Manifest& manifest) {
-  double num_bytes = 0;
-  for (const auto& file : manifest.files) num_bytes += static_cast<double>(file.num_bytes);
-  return num_bytes / (1 << 20);
+double mebibytes(uint64_t num_bytes) { return static_cast<double>(num_bytes) / (1 << 20); }
+
+bool is_checkpoint(const fs::path& path) {
+  for (const char* name : {kManifestName, ".metadata", "model.safetensors.index.json"}) {
+    if (fs::exists(path / name)) return true;
+  }
+  return false;
+}
+
+// What one rank found wrong with a checkpoint, for the others.
+constexpr char kFits = 'f', kDamaged = 'd', kUnfitting = 'u';
+
+// Runs `work` on every rank; what it throws on one, all throw: `kind` says what a ValueError in it means.
+template <class Work>
+void together(distributed::ProcessGroup* group, char kind, const Work& work) {
+  std::string outcome(1, kFits);
+  try {
+    work();
+  } catch (const c10::ValueError& error) {  // thrown below, with the others
+    outcome = kind + std::string(error.what_without_backtrace());
+  }
+  for (const std::string& told : gather_texts(outcome, group)) {
+    if (told[0] == kDamaged) throw DamagedError(told.substr(1), nullptr);
+    TORCH_CHECK_VALUE(told[0] != kUnfitting, told.substr(1));
+  }
 }
 
 }  // namespace
 
 Checkpointer::Checkpointer(config::Checkpoint settings, const fs::path& dump_folder, fs::path hf_assets_path,
-                           std::optional<ForeignFormat> hugging_face)
+                           std::optional<ForeignFormat> hugging_face, std::shared_ptr<distributed::World> world)
     : settings_(std::move(settings)),
       hf_assets_path_(std::move(hf_assets_path)),
       hugging_face_(std::move(hugging_face)),
+      world_(std::move(world)),
       folder_(dump_folder / settings_.folder),
-      excluded_(settings_.exclude_from_loading.begin(), settings_.exclude_from_loading.end()) {
+      excluded_(settings_.exclude_from_loading.begin(), settings_.exclude_from_loading.end()),
+      num_threads_(io_threads(world_ ? world_->info().local_world_size : 1)) {
   if (!settings_.enable) return;
   TORCH_CHECK_VALUE(settings_.interval >= 1, "checkpoint.interval: expected at least 1, got ", settings_.interval);
   TORCH_CHECK_VALUE(settings_.keep_latest_k >= 0 && settings_.keep_latest_k != 1,
@@ -67,7 +86,12 @@ Checkpointer::Checkpointer(config::Checkpoint settings, const fs::path& dump_fol
                       "checkpoint.exclude_from_loading: expected some of ",
                       fmt::format("{}", fmt::join(kSections, ", ")), ", got '", section, "'");
   }
-  if (!settings_.load_only) folder_.remove_leftovers();
+  saver_ = std::make_unique<Saver>(folder_, world_,
+                                   SaverOptions{.async = settings_.async_mode != "disabled",
+                                                .pinned = settings_.async_mode == "async_with_pinned_mem",
+                                                .num_threads = num_threads_});
+  if (!settings_.load_only && is_rank_0()) folder_.remove_leftovers();
+  gather_texts("", group());  // nobody looks before it is tidy
 }
 
 bool Checkpointer::should_save(int64_t step, bool last_step) const {
@@ -76,118 +100,124 @@ bool Checkpointer::should_save(int64_t step, bool last_step) const {
   return last_step || step % settings_.interval == 0;
 }
 
-void Checkpointer::save(int64_t step, const TrainState& state, bool last_step) const {
+void Checkpointer::save(int64_t step, const TrainState& state, bool last_step) {
   const auto begin = std::chrono::steady_clock::now();
-  Manifest written;
-  folder_.add(step, [&](const fs::path& folder) { return written = write_files(folder, step, state, last_step); });
-  logging::info("Saved the {} at step {} to {} ({:.1f} MiB) in {:.2f} seconds.",
-                written.model_only ? "model" : "full state", step, folder_.step_path(step).string(),
-                mebibytes_of(written), seconds_since(begin));
-  if (settings_.keep_latest_k > 0) folder_.remove_old(settings_.keep_latest_k, step);
+  try {
+    saver_->save(request_for(step, state, last_step));
+    if (last_step) saver_->wait();
+  } catch (const c10::Error& error) {
+    on_failed_save(error);
+    return;
+  }
+  if (settings_.async_mode != "disabled" && !last_step) {
+    logging::info("Copied the full state at step {} in {:.2f} seconds; it is being written.", step,
+                  seconds_since(begin));
+  }
 }
 
-Manifest Checkpointer::write_files(const fs::path& folder, int64_t step, const TrainState& state,
-                                   bool last_step) const {
-  Manifest manifest{
-      .step = step, .model_only = last_step && settings_.last_save_model_only, .counters = {}, .files = {}};
-  if (manifest.model_only && settings_.last_save_in_hf) {
-    manifest.files = write_model_for_hugging_face(folder, state);
-    return manifest;
+SaveRequest Checkpointer::request_for(int64_t step, const TrainState& state, bool last_step) const {
+  const bool model_only = last_step && settings_.last_save_model_only;
+  SaveRequest request{.step = step, .contents = model_only ? "model" : "full"};
+
+  // As in TorchTitan: float32, the default, leaves weights as they are.
+  const auto export_dtype = *dtype_of_torch(settings_.export_dtype);
+  const bool exports = model_only && export_dtype != at::kFloat;
+  add_items(request.items, "", state.model, exports ? std::optional(export_dtype) : std::nullopt);
+  if (!model_only) {
+    add_items(request.items, "optimizer.", state.optimizer);
+    request.objects = state.for_others;
+    for (const auto& [name, value] : state.counters) request.objects[name] = value;
   }
 
-  std::map<std::string, TensorInfo> infos;
-  for (const auto& [fqn, weight] : state.model) {
-    infos.emplace(fqn, TensorInfo{stored_dtype(weight, last_step), weight.sizes().vec()});
+  if (!is_rank_0()) return request;
+  if (model_only && settings_.last_save_in_hf) {
+    request.rewrite = [this](const fs::path& folder) { return rewrite_for_hugging_face(folder); };
   }
-  manifest.files.push_back(write_safetensors(
-      folder / kModelFile, infos, [&](const std::string& fqn) { return state.model.at(fqn).to(infos.at(fqn).dtype); }));
-  if (manifest.model_only) return manifest;
-
-  infos.clear();
-  for (const auto& [name, tensor] : state.optimizer) infos.emplace(name, info_of(tensor));
-  manifest.files.push_back(write_safetensors(folder / kOptimizerFile, infos,
-                                             [&](const std::string& name) { return state.optimizer.at(name); }));
-  manifest.counters = state.counters;
-  return manifest;
+  request.then = [this, step, model_only, begin = std::chrono::steady_clock::now()] {
+    const auto manifest = read_manifest(folder_.step_path(step));
+    logging::info("Saved the {} at step {} to {} ({:.1f} MiB) in {:.2f} seconds.", model_only ? "model" : "full state",
+                  step, folder_.step_path(step).string(), mebibytes(manifest->num_bytes()), seconds_since(begin));
+    if (settings_.keep_latest_k > 0) folder_.remove_old(settings_.keep_latest_k, step);
+  };
+  return request;
 }
 
-std::vector<WrittenFile> Checkpointer::write_model_for_hugging_face(const fs::path& folder,
-                                                                    const TrainState& state) const {
-  std::map<std::string, TensorInfo> infos;
-  std::map<std::string, std::string> fqns;
-  at::ScalarType dtype = at::kFloat;
-  for (const auto& [fqn, weight] : state.model) {
-    const auto name = hugging_face_->to_name(fqn);
-    if (!name) continue;  // tied: stored under its other name
-    dtype = stored_dtype(weight, /*last_step=*/true);
-    infos.emplace(*name, TensorInfo{dtype, weight.sizes().vec()});
-    fqns.emplace(*name, fqn);
-  }
-  auto files = write_safetensors_folder(folder, infos, [&](const std::string& name) {
-    const auto& fqn = fqns.at(name);
-    return hugging_face_->to_foreign(fqn, state.model.at(fqn).detach().to(infos.at(name).dtype));
-  });
-  DurableFile config(folder / "config.json");
-  config.write(hugging_face_->config_json(dtype));
-  config.commit();
-  files.push_back({.name = "config.json", .num_bytes = config.num_bytes(), .crc32 = config.crc32()});
+std::vector<WrittenFile> Checkpointer::rewrite_for_hugging_face(const fs::path& folder) const {
+  std::vector<fs::path> ours;
+  for (const auto& entry : fs::directory_iterator(folder)) ours.push_back(entry.path());
+  auto files = convert_to_hugging_face(DcpReader(folder), *hugging_face_, folder);
+  for (const fs::path& path : ours) fs::remove(path);
   return files;
 }
 
-at::ScalarType Checkpointer::stored_dtype(const at::Tensor& weight, bool last_step) const {
-  // As in TorchTitan: float32, the default, leaves weights as they are.
-  const auto export_dtype = *dtype_of_torch(settings_.export_dtype);
-  const bool exports = last_step && settings_.last_save_model_only && export_dtype != at::kFloat;
-  return exports && weight.is_floating_point() ? export_dtype : weight.scalar_type();
+void Checkpointer::check_save() {
+  try {
+    saver_->check();
+  } catch (const c10::Error& error) {
+    on_failed_save(error);
+  }
 }
 
-std::optional<LoadSource> Checkpointer::find_source() const {
+void Checkpointer::wait_for_save() {
+  try {
+    saver_->wait();
+  } catch (const c10::Error& error) {
+    on_failed_save(error);
+  }
+}
+
+void Checkpointer::on_failed_save(const c10::Error& error) const {
+  TORCH_CHECK(settings_.on_save_error == "warn", "checkpoint: ", error.what_without_backtrace(),
+              "; checkpoint.on_save_error = warn would go on without it");
+  logging::warning("No checkpoint was saved, training goes on (checkpoint.on_save_error = warn): {}",
+                   error.what_without_backtrace());
+}
+
+std::optional<LoadSource> Checkpointer::load_newest(TrainState& state) const {
   if (!settings_.enable) return std::nullopt;
-  if (auto source = resume_source()) {
-    if (settings_.initial_load_path) {
-      logging::warning("checkpoint.initial_load_path is not used: {} has checkpoints of this run.",
-                       folder_.path().string());
-    }
-    return source;
+  const auto found = sources();
+  if (!found.empty() && settings_.initial_load_path) {
+    logging::warning("checkpoint.initial_load_path is not used: {} has checkpoints of this run.",
+                     folder_.path().string());
   }
-  return initial_source();
-}
-
-std::optional<LoadSource> Checkpointer::resume_source() const {
-  const auto steps = folder_.steps();
-  if (settings_.load_step >= 0) {
-    TORCH_CHECK_VALUE(std::binary_search(steps.begin(), steps.end(), settings_.load_step),
-                      "checkpoint.load_step: expected one of the steps in ", folder_.path().string(), " (",
-                      steps.empty() ? "none is there" : fmt::format("{}", fmt::join(steps, ", ")), "), got ",
-                      settings_.load_step);
-    return usable_step(settings_.load_step);
-  }
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    const auto path = folder_.step_path(*step);
-    if (!fs::exists(path / kManifestName) && !fs::exists(path / ".metadata")) {
-      logging::warning("{} is passed over: it is no complete checkpoint ({} is missing).", path.string(),
-                       kManifestName);
-      continue;
-    }
-    if (settings_.on_corrupt == "stop") return usable_step(*step);
+  for (size_t i = 0; i < found.size(); ++i) {
+    const bool may_go_on = settings_.on_corrupt == "previous" && settings_.load_step < 0 && i + 1 < found.size();
     try {
-      return usable_step(*step);
-    } catch (const c10::ValueError& error) {  // checkpoint.on_corrupt = previous asks for it
-      logging::warning("{} is passed over: {}", path.string(), error.what_without_backtrace());
+      load(found[i], state);
+      return found[i];
+    } catch (const DamagedError& error) {
+      if (!may_go_on) throw;  // else checkpoint.on_corrupt = previous asks for the one before
+      logging::warning("{} is passed over: {}", found[i].path.string(), error.what_without_backtrace());
     }
   }
-  return std::nullopt;
+  const auto initial = found.empty() ? initial_source() : std::nullopt;
+  if (initial) load(*initial, state);
+  return initial;
 }
 
-LoadSource Checkpointer::usable_step(int64_t step) const {
-  const auto path = folder_.step_path(step);
-  const bool is_ours = fs::exists(path / kManifestName);
-  // Step 0 is a seed checkpoint: weights only, in any format.
-  TORCH_CHECK_VALUE(is_ours || step == 0, path.string(),
-                    ": resuming from a PyTorch DCP checkpoint is not available yet; give its folder as "
-                    "checkpoint.initial_load_path with another checkpoint.folder to start from its weights");
-  if (is_ours) verify(path, read_manifest(path));
-  return {.path = path, .step = step, .model_only = step == 0};
+// Of this run's folder, newest first; only the one that was asked for, if one was.
+std::vector<LoadSource> Checkpointer::sources() const {
+  auto steps = folder_.steps();
+  std::reverse(steps.begin(), steps.end());
+  if (settings_.load_step >= 0) {
+    TORCH_CHECK_VALUE(std::find(steps.begin(), steps.end(), settings_.load_step) != steps.end(),
+                      "checkpoint.load_step: expected one of the steps in ", folder_.path().string(), " (",
+                      steps.empty() ? "none is there" : fmt::format("{}", fmt::join(folder_.steps(), ", ")), "), got ",
+                      settings_.load_step);
+    steps = {settings_.load_step};
+  }
+  std::vector<LoadSource> found;
+  for (const int64_t step : steps) {
+    const auto path = folder_.step_path(step);
+    if (is_checkpoint(path)) {
+      // Step 0 is a seed checkpoint: weights only, in any format.
+      found.push_back({.path = path, .step = step, .model_only = step == 0});
+    } else {
+      logging::warning("{} is passed over: it is no complete checkpoint ({} and .metadata are missing).", path.string(),
+                       kManifestName);
+    }
+  }
+  return found;
 }
 
 std::optional<LoadSource> Checkpointer::initial_source() const {
@@ -196,73 +226,32 @@ std::optional<LoadSource> Checkpointer::initial_source() const {
   const fs::path path = given ? fs::path(*settings_.initial_load_path) : hf_assets_path_;
   TORCH_CHECK_VALUE(fs::exists(path), given ? "checkpoint.initial_load_path" : "model.hf_assets_path",
                     ": expected a checkpoint, got '", path.string(), "', which does not exist");
-  if (fs::exists(path / kManifestName)) verify(path, read_manifest(path));
   return LoadSource{.path = path, .step = std::nullopt, .model_only = settings_.initial_load_model_only};
 }
 
 void Checkpointer::load(const LoadSource& source, TrainState& state) const {
   const auto begin = std::chrono::steady_clock::now();
-  if (source.model_only) {
-    load_model(source, state);
-  } else {
-    load_full(source.path, state);
-  }
+  const ForeignFormat* foreign = hugging_face_ ? &*hugging_face_ : nullptr;
+  std::optional<Loading> loading;
+  together(group(), kDamaged, [&] { loading.emplace(source.path); });
+  together(group(), kUnfitting, [&] {
+    if (!source.model_only) return loading->plan_all(state, excluded_, foreign, group());
+    const bool by_foreign = loading->plan_model(state, foreign, group());
+    TORCH_CHECK_VALUE(by_foreign || source.step || !settings_.initial_load_in_hf,
+                      "checkpoint.initial_load_in_hf: expected Hugging Face's tensor names in ", source.path.string(),
+                      ", got this program's own; leave it off");
+  });
+  together(group(), kUnfitting, [&] { loading->check(); });
+  together(group(), kDamaged, [&] { loading->run(num_threads_); });
   logging::info("Loaded the {} from {} in {:.2f} seconds.", source.model_only ? "model" : "full state",
                 source.path.string(), seconds_since(begin));
 }
 
-void Checkpointer::load_model(const LoadSource& source, TrainState& state) const {
-  const auto stored = open_tensors(source.path);
-  LoadPlan plan;
-  const bool by_foreign = plan.add_model(state.model, *stored, foreign());
-  plan.check(source.path.string());
-  TORCH_CHECK_VALUE(by_foreign || source.step || !settings_.initial_load_in_hf,
-                    "checkpoint.initial_load_in_hf: expected Hugging Face's tensor names in ", source.path.string(),
-                    ", got this program's own; leave it off");
-  plan.run();
-}
+bool Checkpointer::is_rank_0() const { return world_ == nullptr || world_->rank() == 0; }
 
-void Checkpointer::load_full(const fs::path& path, TrainState& state) const {
-  TORCH_CHECK_VALUE(fs::exists(path / kManifestName),
-                    "checkpoint.initial_load_model_only: expected true, got false: ", path.string(),
-                    " has no training state that can be read (", kManifestName, " is missing)");
-  const Manifest manifest = read_manifest(path);
-
-  // 1. What is wanted of it.
-  std::map<std::string, int64_t> counters;
-  for (const auto& [name, value] : state.counters) {
-    if (!excluded_.contains(section_of(name))) counters.emplace(name, value);
-  }
-  const bool wants_optimizer = !excluded_.contains("optimizer");
-  TORCH_CHECK_VALUE(!manifest.model_only || (!wants_optimizer && counters.empty()), path.string(),
-                    ": holds the model only (checkpoint.last_save_model_only), so a run cannot resume from it; choose "
-                    "an earlier one by checkpoint.load_step, or start from its weights by "
-                    "checkpoint.exclude_from_loading = optimizer,lr_scheduler,dataloader,train_state");
-
-  // 2. Whether all of it fits.
-  LoadPlan plan;
-  std::unique_ptr<TensorReader> model, optimizer;
-  if (!excluded_.contains("model")) {
-    model = open_tensors(path);
-    if (manifest.model_only) {
-      plan.add_model(state.model, *model, foreign());
-    } else {
-      plan.add_exact("model", state.model, *model);
-    }
-  }
-  if (wants_optimizer) {
-    optimizer = std::make_unique<SafetensorsReader>(path / kOptimizerFile);
-    plan.add_exact("optimizer", state.optimizer, *optimizer);
-  }
-  plan.check(path.string());
-  for (const auto& [name, value] : counters) {
-    TORCH_CHECK_VALUE(manifest.counters.contains(name), (path / kManifestName).string(), ": lacks '", name,
-                      "'; it was written by another version of this program");
-  }
-
-  // 3. Take it.
-  plan.run();
-  for (const auto& [name, value] : counters) state.counters[name] = manifest.counters.at(name);
+distributed::ProcessGroup* Checkpointer::group() const {
+  // The ranks of a fake world are not there.
+  return world_ == nullptr || world_->backend() == "fake" ? nullptr : world_->group().get();
 }
 
 }  // namespace titan::checkpoint

@@ -45,11 +45,7 @@ bool is_written_by_dcp(std::string_view global) {
   return global.starts_with(kTorch) && dtype_of_torch(global.substr(kTorch.size()));
 }
 
-struct Place {
-  std::string file;
-  uint64_t offset, length;
-};
-using Places = std::map<std::pair<std::string, std::vector<int64_t>>, Place>;  // by FQN and offsets of the chunk
+using Places = std::map<std::pair<std::string, std::vector<int64_t>>, DcpPlace>;  // by FQN and offsets of the chunk
 
 class MetadataReader {
  public:
@@ -67,7 +63,9 @@ class MetadataReader {
       if (!names.insert(name).second) pickle_.fail(*items[i], fmt::format("'{}' stands twice", name));
       const PickleValue& item = *items[i + 1];
       if (item.kind == PickleValue::Kind::kCall && item.text == kObject) {
-        metadata.objects.push_back(name);
+        const auto place = places.find({name, {}});
+        if (place == places.end()) pickle_.fail(item, fmt::format("no storage is given for the object '{}'", name));
+        metadata.objects.emplace(name, place->second);
       } else {
         metadata.tensors.emplace(name, read_tensor(name, item, places));
       }
@@ -89,9 +87,9 @@ class MetadataReader {
         const auto& transform = pickle_.string(*pickle_.sequence(*transforms)[0]);
         pickle_.fail(*transforms, fmt::format("items transformed by '{}' are not read; save without it", transform));
       }
-      Place place{.file = pickle_.string(required(info, kPlace, "relative_path")),
-                  .offset = byte_count(required(info, kPlace, "offset")),
-                  .length = byte_count(required(info, kPlace, "length"))};
+      DcpPlace place{.file = pickle_.string(required(info, kPlace, "relative_path")),
+                     .offset = byte_count(required(info, kPlace, "offset")),
+                     .length = byte_count(required(info, kPlace, "length"))};
       const std::filesystem::path path(place.file);
       const bool leaves = path.empty() || path.is_absolute() || std::find(path.begin(), path.end(), "..") != path.end();
       if (leaves)
@@ -109,25 +107,20 @@ class MetadataReader {
     if (!num_elements) pickle_.fail(item, fmt::format("the size of '{}' does not fit 64 bits", name));
 
     for (const PickleValue* value : pickle_.sequence(required(item, kTensor, "chunks"))) {
-      DcpChunk chunk{.offsets = size(required(*value, kChunk, "offsets")),
-                     .sizes = size(required(*value, kChunk, "sizes")),
-                     .file = {}};
-      bool inside = chunk.offsets.size() == shape.size() && chunk.sizes.size() == shape.size();
+      Box box{.offsets = size(required(*value, kChunk, "offsets")), .sizes = size(required(*value, kChunk, "sizes"))};
+      bool inside = box.offsets.size() == shape.size() && box.sizes.size() == shape.size();
       for (size_t dim = 0; inside && dim < shape.size(); ++dim) {
-        inside = chunk.offsets[dim] <= shape[dim] && chunk.sizes[dim] <= shape[dim] - chunk.offsets[dim];
+        inside = box.offsets[dim] <= shape[dim] && box.sizes[dim] <= shape[dim] - box.offsets[dim];
       }
       if (!inside) pickle_.fail(*value, fmt::format("a chunk of '{}' does not lie inside the tensor", name));
       // Uneven sharding leaves ranks without rows; their chunks share an offset, so only one has a place.
-      if (*volume(chunk.sizes) == 0) continue;
-      const auto place = places.find({name, chunk.offsets});
+      if (*volume(box.sizes) == 0) continue;
+      const auto place = places.find({name, box.offsets});
       if (place == places.end()) {
         pickle_.fail(*value, fmt::format("no storage is given for the chunk of '{}' at [{}]", name,
-                                         fmt::join(chunk.offsets, ", ")));
+                                         fmt::join(box.offsets, ", ")));
       }
-      chunk.file = place->second.file;
-      chunk.offset = place->second.offset;
-      chunk.length = place->second.length;
-      tensor.chunks.push_back(std::move(chunk));
+      tensor.chunks.push_back({.box = std::move(box), .place = place->second});
     }
     check_tiling(name, item, *num_elements, tensor.chunks);
     return tensor;
@@ -138,7 +131,7 @@ class MetadataReader {
                     std::vector<DcpChunk>& chunks) const {
     uint64_t sum = 0;  // at most chunks x 2^63 in theory: stop as soon as it is too large
     for (const DcpChunk& chunk : chunks) {
-      sum += static_cast<uint64_t>(*volume(chunk.sizes));
+      sum += static_cast<uint64_t>(*volume(chunk.box.sizes));
       if (sum > static_cast<uint64_t>(num_elements)) break;
     }
     if (sum != static_cast<uint64_t>(num_elements)) {
@@ -148,32 +141,24 @@ class MetadataReader {
 
     // Sweep along the dim with the most distinct offsets, the one most likely sharded: few boxes are open at a time.
     size_t sweep_dim = 0, most_offsets = 0;
-    for (size_t dim = 0; dim < chunks[0].offsets.size(); ++dim) {
+    for (size_t dim = 0; dim < chunks[0].box.offsets.size(); ++dim) {
       std::set<int64_t> distinct;
-      for (const DcpChunk& chunk : chunks) distinct.insert(chunk.offsets[dim]);
+      for (const DcpChunk& chunk : chunks) distinct.insert(chunk.box.offsets[dim]);
       if (distinct.size() > most_offsets) std::tie(sweep_dim, most_offsets) = std::pair(dim, distinct.size());
     }
-    std::sort(chunks.begin(), chunks.end(),
-              [&](const DcpChunk& a, const DcpChunk& b) { return a.offsets[sweep_dim] < b.offsets[sweep_dim]; });
+    std::sort(chunks.begin(), chunks.end(), [&](const DcpChunk& a, const DcpChunk& b) {
+      return a.box.offsets[sweep_dim] < b.box.offsets[sweep_dim];
+    });
     std::vector<const DcpChunk*> open;
     for (const DcpChunk& chunk : chunks) {
       std::erase_if(open, [&](const DcpChunk* earlier) {
-        return earlier->offsets[sweep_dim] + earlier->sizes[sweep_dim] <= chunk.offsets[sweep_dim];
+        return earlier->box.offsets[sweep_dim] + earlier->box.sizes[sweep_dim] <= chunk.box.offsets[sweep_dim];
       });
       for (const DcpChunk* earlier : open) {
-        if (overlap(*earlier, chunk)) pickle_.fail(item, fmt::format("chunks of '{}' overlap", name));
+        if (intersection(earlier->box, chunk.box)) pickle_.fail(item, fmt::format("chunks of '{}' overlap", name));
       }
       open.push_back(&chunk);
     }
-  }
-
-  static bool overlap(const DcpChunk& a, const DcpChunk& b) {
-    for (size_t dim = 0; dim < a.offsets.size(); ++dim) {
-      if (a.offsets[dim] + a.sizes[dim] <= b.offsets[dim] || b.offsets[dim] + b.sizes[dim] <= a.offsets[dim]) {
-        return false;
-      }
-    }
-    return true;
   }
 
   const PickleValue& required(const PickleValue& value, std::string_view global, std::string_view name) const {
@@ -232,6 +217,17 @@ class MetadataReader {
 
 DcpMetadata read_dcp_metadata(const std::filesystem::path& file) {
   return MetadataReader(*MappedFile::open(file)).read();
+}
+
+void merge(DcpMetadata& metadata, DcpMetadata other) {
+  metadata.objects.merge(other.objects);
+  for (auto& [name, tensor] : other.tensors) {
+    const auto [place, inserted] = metadata.tensors.try_emplace(name, std::move(tensor));
+    if (inserted) continue;
+    TORCH_INTERNAL_ASSERT(place->second.info == tensor.info, "two parts disagree on ", name);
+    auto& chunks = place->second.chunks;
+    chunks.insert(chunks.end(), tensor.chunks.begin(), tensor.chunks.end());
+  }
 }
 
 }  // namespace titan::checkpoint

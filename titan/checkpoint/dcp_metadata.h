@@ -1,6 +1,6 @@
 // What the .metadata of a PyTorch distributed checkpoint (DCP) says: which tensors there are, in which pieces they lie
 // in which file. The file is a pickle of torch.distributed.checkpoint.metadata.Metadata; see pickle.h for how it is
-// read without running any of it. No tensor is read here.
+// read without running any of it. No tensor is read or written here.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,20 @@
 #include <string>
 #include <vector>
 
+#include "titan/checkpoint/boxes.h"
 #include "titan/checkpoint/tensor_reader.h"
 
 namespace titan::checkpoint {
 
+// Where a record is: a file relative to the checkpoint's folder, and inside it, and bytes of that file.
+struct DcpPlace {
+  std::string file;
+  uint64_t offset = 0, length = 0;
+};
+
 struct DcpChunk {
-  std::vector<int64_t> offsets, sizes;  // the box of the global tensor that it fills
-  std::string file;                     // relative to the checkpoint's folder, and inside it
-  uint64_t offset = 0, length = 0;      // of its record in that file, in bytes
+  Box box;  // of the global tensor
+  DcpPlace place;
 };
 
 struct DcpTensor {
@@ -26,11 +32,18 @@ struct DcpTensor {
 
 struct DcpMetadata {
   std::map<std::string, DcpTensor> tensors;
-  // Names of Python objects (learning rates, data loader states ...): pickles of any class, so they are only listed.
-  std::vector<std::string> objects;
+  // Python objects (learning rates, data loader states ...), each a pickle.
+  std::map<std::string, DcpPlace> objects;
 };
 
 // Throws c10::ValueError naming file and byte for anything malformed, missing or unknown.
 DcpMetadata read_dcp_metadata(const std::filesystem::path& file);
+
+// Adds what another rank, or another file, holds of the same state. A tensor that both know has the same info.
+void merge(DcpMetadata& metadata, DcpMetadata other);
+
+// The pickle of `metadata`, as torch 2.11 would write it. Names are grouped as TorchTitan nests them: those of the
+// model stand for themselves, the others under their section.
+std::string to_pickle(const DcpMetadata& metadata);
 
 }  // namespace titan::checkpoint

@@ -64,4 +64,11 @@ std::string_view torch_name(ScalarType dtype) {
   return c10::toString(dtype);
 }
 
+std::optional<std::string_view> storage_name(ScalarType dtype) {
+  for (const Names& row : kNames) {
+    if (row.dtype == dtype && !row.storage.empty()) return row.storage;
+  }
+  return std::nullopt;
+}
+
 }  // namespace titan::checkpoint

@@ -19,4 +19,7 @@ std::string_view safetensors_name(c10::ScalarType dtype);
 // "float32"; libtorch's own name for a dtype outside the table.
 std::string_view torch_name(c10::ScalarType dtype);
 
+// Nothing for a dtype that has no typed storage.
+std::optional<std::string_view> storage_name(c10::ScalarType dtype);
+
 }  // namespace titan::checkpoint

@@ -1,12 +1,13 @@
-// Files that are there wholly or not at all, through crashes and power cuts: written under a temporary name, flushed to
-// the disk, renamed, and the folder flushed too.
+// Files and folders that are there wholly or not at all, through crashes and power cuts: written under a temporary
+// name, flushed to the disk, renamed, and the parent folder flushed too.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string_view>
+
+#include "titan/checkpoint/file_writer.h"
 
 namespace titan::checkpoint {
 
@@ -19,27 +20,20 @@ class DurableFile {
   DurableFile(const DurableFile&) = delete;
   DurableFile& operator=(const DurableFile&) = delete;
 
-  void write(std::span<const std::byte> bytes);
-  void write(std::string_view text);
+  void write(std::span<const std::byte> bytes) { writer_.write(bytes); }
+  void write(std::string_view text) { writer_.write(text); }
 
   // Makes the file appear under its name, replacing an older one. Nothing can be written after it.
-  void commit();
-
-  // Of everything written so far; the checksum is zlib's CRC-32.
-  uint64_t num_bytes() const { return num_bytes_; }
-  uint32_t crc32() const { return crc32_; }
+  WrittenFile commit();
 
  private:
-  void check(bool condition, std::string_view action) const;
-
   std::filesystem::path path_, partial_;
-  int fd_ = -1;
-  uint64_t num_bytes_ = 0;
-  uint32_t crc32_ = 0;
+  FileWriter writer_;
+  bool committed_ = false;
 };
 
-// CRC-32 of a file that is there. Throws c10::ValueError if it cannot be read.
-uint32_t crc32_of_file(const std::filesystem::path& path);
+// A whole file of `text`.
+WrittenFile write_durable_file(const std::filesystem::path& path, std::string_view text);
 
 // Makes the names in `folder` durable: files created, renamed, removed.
 void flush_folder(const std::filesystem::path& folder);

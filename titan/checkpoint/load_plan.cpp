@@ -8,22 +8,19 @@
 #include <algorithm>
 #include <set>
 #include <span>
+#include <sstream>
 #include <utility>
 
+#include "titan/checkpoint/boxes.h"
 #include "titan/checkpoint/dtype_names.h"
+#include "titan/checkpoint/io_threads.h"
+#include "titan/checkpoint/save_plan.h"
+#include "titan/checkpoint/torchtitan_keys.h"
 
 namespace titan::checkpoint {
 namespace {
 
 constexpr size_t kMaxListed = 8;
-
-// Sections of a full checkpoint beside the model, as TorchTitan names them.
-constexpr std::string_view kOtherSections[] = {"optimizer.", "lr_scheduler.", "dataloader.", "train_state."};
-
-bool is_other_section(std::string_view name) {
-  return std::any_of(std::begin(kOtherSections), std::end(kOtherSections),
-                     [&](std::string_view section) { return name.starts_with(section); });
-}
 
 std::string listed(std::string_view kind, const std::vector<std::string>& names) {
   const auto shown = std::span(names).first(std::min(names.size(), kMaxListed));
@@ -34,16 +31,21 @@ std::string listed(std::string_view kind, const std::vector<std::string>& names)
 
 // One tensor under two names: tied weights.
 bool same_tensor(const at::Tensor& a, const at::Tensor& b) {
-  return a.is_same(b) || (a.numel() > 0 && a.device() == b.device() && a.const_data_ptr() == b.const_data_ptr() &&
-                          a.sizes() == b.sizes() && a.strides() == b.strides());
+  if (a.is_same(b)) return true;
+  const at::Tensor &here = local_part(a), &there = local_part(b);
+  return a.numel() > 0 && here.device() == there.device() && here.numel() > 0 &&
+         here.const_data_ptr() == there.const_data_ptr() && a.sizes() == b.sizes() && here.strides() == there.strides();
 }
 
 }  // namespace
 
-void LoadPlan::add_exact(const std::string& what, const Tensors& tensors, const TensorReader& stored) {
-  for (const auto& [name, tensor] : tensors) add(what + " " + name, tensor, stored, name, /*exact=*/true, {});
+void LoadPlan::add_exact(const std::string& prefix, const Tensors& tensors, const TensorReader& stored) {
+  for (const auto& [name, tensor] : tensors) add(prefix + name, tensor, stored, prefix + name, /*exact=*/true, {});
+}
+
+void LoadPlan::add_unexpected(const TensorReader& stored, const std::function<bool(const std::string&)>& is_known) {
   for (const auto& [name, info] : stored.tensors()) {
-    if (!tensors.contains(name)) unexpected_.push_back(what + " " + name);
+    if (!is_known(name)) unexpected_.push_back(name);
   }
 }
 
@@ -78,7 +80,7 @@ bool LoadPlan::add_model(const Tensors& tensors, const TensorReader& stored, con
     if (!tied) missing_.push_back(fqn);
   }
   for (const auto& [name, info] : there) {
-    if (used.contains(name) || is_other_section(name)) continue;
+    if (used.contains(name) || is_beside_model(name)) continue;
     // A tied weight may be stored under its second name too.
     const bool needless = foreign && !(by_foreign ? foreign->to_fqn(name) : foreign->to_name(name));
     if (!needless) unexpected_.push_back(name);
@@ -105,6 +107,17 @@ void LoadPlan::add(const std::string& label, const at::Tensor& to, const TensorR
   copies_.push_back({.to = to, .stored = &stored, .name = name, .convert = std::move(convert)});
 }
 
+void LoadPlan::agree_on_unexpected(distributed::ProcessGroup* group) {
+  const std::string own = fmt::format("{}\n", fmt::join(unexpected_, "\n"));
+  for (const std::string& text : gather_texts(own, group)) {
+    if (text == own) continue;
+    std::set<std::string> theirs;
+    std::istringstream lines(text);
+    for (std::string name; std::getline(lines, name);) theirs.insert(name);
+    std::erase_if(unexpected_, [&](const std::string& name) { return !theirs.contains(name); });
+  }
+}
+
 void LoadPlan::check(const std::string& from) const {
   std::vector<std::string> problems;
   if (!missing_.empty()) problems.push_back(listed("missing", missing_));
@@ -114,14 +127,24 @@ void LoadPlan::check(const std::string& from) const {
                     "; expected a checkpoint of a model and optimizer of these sizes");
 }
 
-void LoadPlan::run() const {
-  const at::NoGradGuard no_grad;
-  for (const Copy& copy : copies_) {
-    auto read = copy.stored->read(copy.name);
-    if (copy.convert) read = copy.convert(read);
-    TORCH_INTERNAL_ASSERT(read.sizes() == copy.to.sizes(), copy.name);  // copy_ would broadcast
-    copy.to.copy_(read);
-  }
+void LoadPlan::run(int64_t num_threads) const {
+  for_each_of(static_cast<int64_t>(copies_.size()), num_threads, [&](int64_t i) {
+    const at::NoGradGuard no_grad;
+    const Copy& copy = copies_[static_cast<size_t>(i)];
+    const auto held = held_boxes(copy.to);
+    at::Tensor whole;
+    if (copy.convert && !held.empty()) {
+      whole = copy.convert(copy.stored->read(copy.name));
+      TORCH_INTERNAL_ASSERT(whole.sizes() == copy.to.sizes(), copy.name);  // copy_ would broadcast
+    }
+    for (const HeldBox& box : held) {
+      if (whole.defined()) {
+        at::Tensor(box.local).copy_(view_of(whole, box.global));
+      } else {
+        copy.stored->read_into(copy.name, box.global, box.local);
+      }
+    }
+  });
 }
 
 }  // namespace titan::checkpoint

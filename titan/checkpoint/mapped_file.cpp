@@ -34,6 +34,7 @@ MappedFile::MappedFile(std::filesystem::path path, std::byte* data, size_t size)
 
 MappedFile::~MappedFile() {
   if (data_) ::munmap(data_, size_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
@@ -55,6 +56,21 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   TORCH_CHECK(error == 0, path.string(), ": cannot be mapped: ", std::strerror(error));
   return std::shared_ptr<const MappedFile>(
       new MappedFile(path, static_cast<std::byte*>(data), static_cast<size_t>(status.st_size)));
+}
+
+void MappedFile::read(uint64_t offset, std::span<std::byte> to) const {
+  std::call_once(opens_once_, [&] {
+    fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    TORCH_CHECK_VALUE(fd_ >= 0, path_.string(), ": cannot be read: ", std::strerror(errno));
+  });
+  while (!to.empty()) {
+    const ssize_t size = ::pread(fd_, to.data(), to.size(), static_cast<off_t>(offset));
+    if (size < 0 && errno == EINTR) continue;
+    TORCH_CHECK_VALUE(size > 0, path_.string(), ": cannot be read at byte ", offset, ": ",
+                      size < 0 ? std::strerror(errno) : "the file ends there");
+    to = to.subspan(static_cast<size_t>(size));
+    offset += static_cast<uint64_t>(size);
+  }
 }
 
 at::Tensor MappedFile::tensor(uint64_t offset, at::IntArrayRef sizes, at::IntArrayRef strides,

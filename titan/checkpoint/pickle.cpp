@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <bit>
 #include <cstring>
 #include <unordered_map>
 #include <utility>
@@ -26,8 +27,12 @@ std::string_view kind_name(Kind kind) {
       return "a bool";
     case Kind::kInt:
       return "an int";
+    case Kind::kFloat:
+      return "a float";
     case Kind::kString:
       return "a str";
+    case Kind::kBytes:
+      return "bytes";
     case Kind::kTuple:
       return "a tuple";
     case Kind::kList:
@@ -93,12 +98,19 @@ class Interpreter {
         return push_integer(Kind::kInt, static_cast<int32_t>(read_unsigned<uint32_t>()));
       case 0x8a:
         return long_integer();
+      case 'G':
+        push(Kind::kFloat)->real = std::bit_cast<double>(__builtin_bswap64(read_unsigned<uint64_t>()));
+        return;
       case 0x8c:
         return push_string(read_text(read_unsigned<uint8_t>()));
       case 'X':
         return push_string(read_text(read_unsigned<uint32_t>()));
       case 0x8d:
         return push_string(read_text(read_unsigned<uint64_t>()));
+      case 'C':
+        return push_bytes(read_text(read_unsigned<uint8_t>()));
+      case 'B':
+        return push_bytes(read_text(read_unsigned<uint32_t>()));
 
       case ')':
         return (void)push(Kind::kTuple);
@@ -254,6 +266,7 @@ class Interpreter {
 
   void push_integer(Kind kind, int64_t integer) { push(kind)->integer = integer; }
   void push_string(std::string_view text) { push(Kind::kString)->text = text; }
+  void push_bytes(std::string_view bytes) { push(Kind::kBytes)->text = bytes; }
 
   PickleValue* top() {
     check(stack_.size() > (marks_.empty() ? 0 : marks_.back()), "the stack is empty");

@@ -16,11 +16,12 @@
 namespace titan::checkpoint {
 
 struct PickleValue {
-  enum class Kind { kNone, kBool, kInt, kString, kTuple, kList, kDict, kGlobal, kCall, kPersistentId };
+  enum class Kind { kNone, kBool, kInt, kFloat, kString, kBytes, kTuple, kList, kDict, kGlobal, kCall, kPersistentId };
 
   Kind kind = Kind::kNone;
   int64_t integer = 0;  // kBool (0 or 1), kInt
-  std::string text;     // kString; kGlobal and kCall: "module name", as in "torch float32"
+  double real = 0;      // kFloat
+  std::string text;     // kString, kBytes; kGlobal and kCall: "module name", as in "torch float32"
   std::vector<const PickleValue*>
       items;                           // kTuple, kList; kDict: key, value, key, ...; kCall: arguments; kPersistentId: 1
   const PickleValue* state = nullptr;  // kCall: what BUILD would have handed to the object; a dict or a tuple

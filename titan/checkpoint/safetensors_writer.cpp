@@ -69,8 +69,7 @@ WrittenFile write_safetensors(const std::filesystem::path& path, const Infos& te
     TORCH_INTERNAL_ASSERT(info_of(tensor) == tensors.at(name), "announced otherwise: ", name);
     append(file, tensor);
   }
-  file.commit();
-  return {.name = path.filename().string(), .num_bytes = file.num_bytes(), .crc32 = file.crc32()};
+  return file.commit();
 }
 
 std::vector<WrittenFile> write_safetensors_folder(const std::filesystem::path& folder, const Infos& tensors,
@@ -100,10 +99,7 @@ std::vector<WrittenFile> write_safetensors_folder(const std::filesystem::path& f
   }
 
   // 3. The index last: without it the folder is not taken for a model.
-  DurableFile file(folder / "model.safetensors.index.json");
-  file.write(index.dump(2) + "\n");
-  file.commit();
-  written.push_back({.name = "model.safetensors.index.json", .num_bytes = file.num_bytes(), .crc32 = file.crc32()});
+  written.push_back(write_durable_file(folder / "model.safetensors.index.json", index.dump(2) + "\n"));
   return written;
 }
 

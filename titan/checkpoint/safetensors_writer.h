@@ -11,18 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "titan/checkpoint/file_writer.h"
 #include "titan/checkpoint/tensor_reader.h"
 
 namespace titan::checkpoint {
 
 // Hands out a tensor to be written: dtype and shape as announced, on any device, of any strides. Called once a name.
 using TensorSource = std::function<at::Tensor(const std::string& name)>;
-
-struct WrittenFile {
-  std::string name;  // relative to the folder
-  uint64_t num_bytes;
-  uint32_t crc32;
-};
 
 // One file, there wholly or not at all. Throws c10::ValueError for a dtype that the format lacks, c10::Error where
 // writing fails.

@@ -7,6 +7,10 @@
 
 namespace titan::checkpoint {
 
+void TensorReader::read_into(const std::string& name, const Box& box, const at::Tensor& to) const {
+  to.copy_(view_of(read(name), box));
+}
+
 std::unique_ptr<TensorReader> open_tensors(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   TORCH_CHECK_VALUE(fs::exists(path), path.string(), ": does not exist");

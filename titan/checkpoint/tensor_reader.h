@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "titan/checkpoint/boxes.h"
+
 namespace titan::checkpoint {
 
 struct TensorInfo {
@@ -31,6 +33,10 @@ class TensorReader {
   // alive: writing to it is legal and never reaches the file. Throws c10::ValueError for an unknown name, and where the
   // file is malformed, naming file, tensor and byte offset. May be called by several threads at once.
   virtual at::Tensor read(const std::string& name) const = 0;
+
+  // Copies the elements of the tensor in `box` into `to`, which has the box's sizes, and any dtype, strides and device.
+  // Throws as read().
+  virtual void read_into(const std::string& name, const Box& box, const at::Tensor& to) const;
 };
 
 // Opens `path`, told by content: a folder with .metadata (PyTorch's DCP), a folder with model.safetensors or

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "titan/checkpoint/crc32.h"
 #include "titan/checkpoint/dtype_names.h"
 #include "titan/checkpoint/pickle.h"
 #include "titan/checkpoint/zip_archive.h"
@@ -34,6 +35,9 @@ bool is_written_by_torch_save(std::string_view global) {
   const auto name = name_in_torch(global);
   return dtype_of_torch(name) || dtype_of_storage(name);
 }
+
+// Protocol 2 has no opcode for bytes: they are pickled as a call that encodes a str.
+bool is_plain(std::string_view global) { return global == kNoHooks || global == "_codecs encode"; }
 
 // A tensor's geometry and where its storage is, as far as the pickle says.
 struct Rebuild {
@@ -108,31 +112,61 @@ std::optional<uint64_t> bytes_needed(const Rebuild& rebuild) {
   return overflow ? std::nullopt : std::optional(end);
 }
 
-}  // namespace
+std::string name_of(const MappedFile& file, const std::string& what) {
+  return fmt::format("{}: {}", file.path().string(), what);
+}
 
-at::Tensor read_torch_record(const std::shared_ptr<const MappedFile>& file, uint64_t offset, uint64_t length,
-                             const std::string& what) {
-  const std::string name = fmt::format("{}: {}", file->path().string(), what);
-  const auto bytes = file->bytes();
+ZipArchive open_archive(const MappedFile& file, uint64_t offset, uint64_t length, const std::string& name) {
+  const auto bytes = file.bytes();
   TORCH_CHECK_VALUE(offset <= bytes.size() && length <= bytes.size() - offset, name, ": expected ", length,
                     " bytes at byte ", offset, ", got a file of ", bytes.size(), "; truncated?");
-  const ZipArchive archive(bytes.subspan(offset, length), name, offset);
+  ZipArchive archive(bytes.subspan(offset, length), name, offset);
   if (archive.contains("byteorder")) {
     const auto order = archive.payload("byteorder");
     const std::string_view text(reinterpret_cast<const char*>(order.data()), order.size());
     TORCH_CHECK_VALUE(text == "little", name, ": byte ", offset, ": expected little-endian data, got '", text, "'");
   }
+  return archive;
+}
+
+}  // namespace
+
+StoredTensor find_torch_record(const MappedFile& file, uint64_t offset, uint64_t length, const std::string& what) {
+  const std::string name = name_of(file, what);
+  const ZipArchive archive = open_archive(file, offset, length, name);
   const Pickle pickle(archive.payload("data.pkl"), name, offset + archive.record("data.pkl").offset,
                       is_written_by_torch_save);
-  const Rebuild rebuild = read_rebuild(pickle);
-  const auto storage = archive.payload(rebuild.record);
-  const uint64_t storage_at = offset + archive.record(rebuild.record).offset;
+  Rebuild rebuild = read_rebuild(pickle);
+  const ZipArchive::Record& storage = archive.record(rebuild.record);
   const auto needed = bytes_needed(rebuild);
-  TORCH_CHECK_VALUE(needed && *needed <= storage.size(), name, ": byte ", storage_at, ": a tensor of shape [",
-                    fmt::format("{}", fmt::join(rebuild.sizes, ", ")), "] does not fit its storage of ", storage.size(),
-                    " bytes");
+  TORCH_CHECK_VALUE(needed && *needed <= storage.size, name, ": byte ", offset + storage.offset,
+                    ": a tensor of shape [", fmt::format("{}", fmt::join(rebuild.sizes, ", ")),
+                    "] does not fit its storage of ", storage.size, " bytes");
   const uint64_t first = *needed == 0 ? 0 : rebuild.storage_offset * c10::elementSize(rebuild.dtype);
-  return file->tensor(storage_at + first, rebuild.sizes, rebuild.strides, rebuild.dtype);
+  return {.dtype = rebuild.dtype,
+          .sizes = std::move(rebuild.sizes),
+          .strides = std::move(rebuild.strides),
+          .data_at = offset + storage.offset + first,
+          .storage_at = offset + storage.offset,
+          .storage_bytes = storage.size,
+          .storage_crc32 = storage.crc32};
+}
+
+at::Tensor read_torch_record(const std::shared_ptr<const MappedFile>& file, uint64_t offset, uint64_t length,
+                             const std::string& what) {
+  const StoredTensor stored = find_torch_record(*file, offset, length, what);
+  TORCH_CHECK_VALUE(crc32_of(file->bytes().subspan(stored.storage_at, stored.storage_bytes)) == stored.storage_crc32,
+                    name_of(*file, what), ": byte ", stored.storage_at, ": is damaged: its ", stored.storage_bytes,
+                    " bytes do not have the checksum that was stored with them");
+  return file->tensor(stored.data_at, stored.sizes, stored.strides, stored.dtype);
+}
+
+std::unique_ptr<const Pickle> read_plain_record(const MappedFile& file, uint64_t offset, uint64_t length,
+                                                const std::string& what) {
+  const std::string name = name_of(file, what);
+  const ZipArchive archive = open_archive(file, offset, length, name);
+  return std::make_unique<const Pickle>(archive.payload("data.pkl"), name, offset + archive.record("data.pkl").offset,
+                                        is_plain);
 }
 
 }  // namespace titan::checkpoint

@@ -11,14 +11,19 @@
 #include <string>
 #include <string_view>
 
+#include "titan/checkpoint/plain_value.h"
+
 namespace titan::checkpoint {
 
+// Tensors may be DTensors, and under pipeline parallelism each rank has names of its own.
 struct TrainState {
   std::map<std::string, at::Tensor> model;      // by FQN
   std::map<std::string, at::Tensor> optimizer;  // "state.<fqn>.exp_avg", "state.<fqn>.exp_avg_sq", "state.<fqn>.step"
   // "<section>.<name>", the sections being those of checkpoint.exclude_from_loading: "train_state.step",
   // "dataloader.next_sample", "lr_scheduler.last_epoch" ...
   std::map<std::string, int64_t> counters;
+  // What TorchTitan expects to find besides; saved, never loaded. "lr_scheduler.base_lrs" ...
+  std::map<std::string, PlainValue> for_others;
 };
 
 // Another convention for the model's tensors. The names of both sides that it does not know map to themselves.

@@ -1,10 +1,11 @@
 #include "titan/checkpoint/zip_archive.h"
 
 #include <c10/util/Exception.h>
-#include <zlib.h>
 
 #include <cstring>
 #include <utility>
+
+#include "titan/checkpoint/crc32.h"
 
 namespace titan::checkpoint {
 namespace {
@@ -23,10 +24,6 @@ constexpr uint64_t kZip64LocatorSize = 20;
 constexpr uint32_t kInZip64 = 0xffffffff;  // a 32-bit field whose value stands in the zip64 record
 constexpr uint16_t kZip64Extra = 1;
 constexpr uint16_t kEncrypted = 1;
-
-uint32_t crc32_of(std::span<const std::byte> bytes) {
-  return static_cast<uint32_t>(::crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
-}
 
 }  // namespace
 

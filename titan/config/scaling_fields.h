@@ -87,7 +87,7 @@ void visit_fields(Checkpoint& s, Visitor&& field) {
   field("export_dtype", s.export_dtype, "What the weights of a last checkpoint of weights only are stored in.",
         one_of({"float16", "bfloat16", "float32"}));
   field("async_mode", s.async_mode, "Whether training goes on while a checkpoint is written.",
-        one_of({"disabled", "async", "async_with_pinned_mem"}) | not_yet() | works_with({"disabled"}));
+        one_of({"disabled", "async", "async_with_pinned_mem"}));
   field("keep_latest_k", s.keep_latest_k, "Checkpoints that are kept, the oldest go first; 0: all, 1 is not allowed.",
         at_least(0));
   field("load_step", s.load_step, "Resume from this step's checkpoint; -1: from the latest.", at_least(-1));
@@ -99,8 +99,9 @@ void visit_fields(Checkpoint& s, Visitor&& field) {
   field("load_only", s.load_only, "Load, but save nothing.");
   field("on_corrupt", s.on_corrupt, "What to do when the latest checkpoint is damaged: stop, or take the one before.",
         one_of({"stop", "previous"}) | ours());
-  field("on_save_error", s.on_save_error, "What to do when a checkpoint cannot be written.",
-        one_of({"stop", "continue"}) | not_yet() | ours());
+  field("on_save_error", s.on_save_error,
+        "What to do when a checkpoint cannot be written: stop, or warn and train on without it.",
+        one_of({"stop", "warn"}) | ours());
 }
 
 template <class Visitor>

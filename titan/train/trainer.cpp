@@ -13,6 +13,7 @@
 #include <cstdlib>
 
 #include "titan/checkpoint/checkpointer.h"
+#include "titan/checkpoint/torchtitan_keys.h"
 #include "titan/config/check.h"
 #include "titan/distributed/collectives.h"
 #include "titan/logging/logger.h"
@@ -152,10 +153,11 @@ checkpoint::TrainState Trainer::own_state() const {
   checkpoint::TrainState state;
   for (const nn::Parameter* parameter : parameters()) state.model[parameter->fqn()] = parameter->get().detach();
   state.optimizer = optimizer_->state();
-  state.counters = {{"train_state.step", step_},
-                    {"train_state.ntokens_seen", num_tokens_seen_},
-                    {"lr_scheduler.last_epoch", schedule_step_},
-                    {"dataloader.next_sample", next_sample_}};
+  state.counters = counters_of({.step = step_,
+                                .schedule_step = schedule_step_,
+                                .next_sample = next_sample_,
+                                .num_tokens_seen = num_tokens_seen_},
+                               dims_.batch());
   return state;
 }
 
@@ -163,36 +165,33 @@ void Trainer::set_state(const checkpoint::TrainState& state) {
   const checkpoint::TrainState own = own_state();
   scatter(state.model, own.model);
   scatter(state.optimizer, own.optimizer);
-  step_ = state.counters.at("train_state.step");
-  num_tokens_seen_ = state.counters.at("train_state.ntokens_seen");
-  schedule_step_ = state.counters.at("lr_scheduler.last_epoch");
-  next_sample_ = state.counters.at("dataloader.next_sample");
-  loader_.reset();  // the next step starts one where the counters say
+  set_position(position_from(state.counters, global_batch_size_));
+}
+
+void Trainer::set_position(const RunPosition& position) {
+  step_ = position.step;
+  schedule_step_ = position.schedule_step;
+  next_sample_ = position.next_sample;
+  num_tokens_seen_ = position.num_tokens_seen;
+  loader_.reset();  // the next step starts one there
 }
 
 void Trainer::load_checkpoint(const models::ModelSpec& spec) {
   if (!job_.checkpoint.enable) return;
-  // Every rank holds the state whole and loads it; rank 0 alone writes, and tidies up before the others look.
-  const bool writes = world_->rank() == 0;
-  config::Checkpoint settings = job_.checkpoint;
-  settings.load_only |= !writes;
-  if (!writes) distributed::barrier(*mesh_.group());
   std::optional<checkpoint::ForeignFormat> hugging_face;
   if (spec.hugging_face != nullptr) hugging_face = spec.hugging_face(job_);
-  checkpointer_ = std::make_unique<checkpoint::Checkpointer>(settings, job_.job.dump_folder, job_.model.hf_assets_path,
-                                                             std::move(hugging_face));
-  const std::optional<checkpoint::LoadSource> source = checkpointer_->find_source();
-  if (writes) distributed::barrier(*mesh_.group());
-  if (!source.has_value()) return;
-  checkpoint::TrainState loaded = state();
-  checkpointer_->load(*source, loaded);
-  set_state(loaded);
+  checkpointer_ = std::make_unique<checkpoint::Checkpointer>(
+      job_.checkpoint, job_.job.dump_folder, job_.model.hf_assets_path, std::move(hugging_face), world_);
+  checkpoint::TrainState state = own_state();
+  const auto source = checkpointer_->load_newest(state);
+  if (source.has_value()) set_position(position_from(state.counters, global_batch_size_));
 }
 
 void Trainer::save_checkpoint(bool last_step) {
-  const checkpoint::TrainState whole = state();
-  if (world_->rank() == 0) checkpointer_->save(step_, whole, last_step);
-  distributed::barrier(*mesh_.group());
+  checkpoint::TrainState state = own_state();
+  const double lr = job_.optimizer.lr * schedule_.factor(schedule_step_);
+  state.for_others = checkpoint::torchtitan_values(job_.optimizer, state.model, lr, schedule_step_);
+  checkpointer_->save(step_, state, last_step);
 }
 
 void Trainer::save_seed_checkpoint() {
@@ -242,9 +241,11 @@ void Trainer::train() {
     }
     if (world_->rank() == 0) progress.update(step_);
     if (saves_now) save_checkpoint(last_step);
+    if (saves) checkpointer_->check_save();
     if (validates_now) validate();
     if (stops) {
       if (saves && !saves_now) save_checkpoint(/*last_step=*/false);
+      if (saves) checkpointer_->wait_for_save();
       logging::info("Stopped after step {}: {}", step_, stop_request_->reason().value_or("another rank was asked to"));
       return;
     }

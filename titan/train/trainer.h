@@ -23,6 +23,7 @@
 #include "titan/models/model_spec.h"
 #include "titan/optim/adam.h"
 #include "titan/optim/lr_schedule.h"
+#include "titan/train/run_position.h"
 #include "titan/train/validator.h"
 
 namespace titan::train {
@@ -107,6 +108,7 @@ class Trainer {
   checkpoint::TrainState own_state() const;        // as this rank holds it
   std::vector<nn::Parameter*> parameters() const;  // on this rank
   models::LossFunction loss_scaled_by(double scale) const;
+  void set_position(const RunPosition& position);
   void build_model(const models::ModelSpec& spec);
   void load_checkpoint(const models::ModelSpec& spec);
   void save_checkpoint(bool last_step);

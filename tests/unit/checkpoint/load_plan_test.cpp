@@ -49,7 +49,7 @@ TEST(LoadPlan, CopiesInPlaceAndKeepsGradientsOut) {
   const auto* const address = tensors.at("a").const_data_ptr();
   const TensorsInMemory stored({{"a", numbers({2, 3})}});
   LoadPlan plan;
-  plan.add_exact("model", tensors, stored);
+  plan.add_exact("", tensors, stored);
   plan.check("x");
   plan.run();
   EXPECT_TRUE(at::equal(tensors.at("a"), numbers({2, 3})));
@@ -65,11 +65,12 @@ TEST(LoadPlan, TellsEverythingThatDoesNotFitAtOnce) {
                                 {"shape", numbers({3, 2})},
                                 {"surplus", numbers({1})}});
   LoadPlan plan;
-  plan.add_exact("model", tensors, stored);
+  plan.add_exact("", tensors, stored);
+  plan.add_unexpected(stored, [&](const std::string& name) { return tensors.contains(name); });
   expect_refused([&] { plan.check("step-3"); },
-                 "step-3: does not fit this run: missing (1): model missing; unexpected (1): model surplus; of another "
-                 "shape or dtype (2): model dtype (expected float32 [2], got bfloat16 [2]), model shape (expected "
-                 "float32 [2, 3], got float32 [3, 2])");
+                 "step-3: does not fit this run: missing (1): missing; unexpected (1): surplus; of another shape or "
+                 "dtype (2): dtype (expected float32 [2], got bfloat16 [2]), shape (expected float32 [2, 3], got "
+                 "float32 [3, 2])");
   EXPECT_TRUE(at::equal(tensors.at("fits"), at::zeros({2})));  // nothing was written
 }
 
@@ -77,7 +78,8 @@ TEST(LoadPlan, ShortensLongLists) {
   LoadPlan::Tensors tensors;
   for (int i = 0; i < 20; ++i) tensors.emplace(std::to_string(i), at::zeros({1}));
   LoadPlan plan;
-  plan.add_exact("model", tensors, TensorsInMemory({}));
+  const TensorsInMemory nothing({});
+  plan.add_exact("", tensors, nothing);
   expect_refused([&] { plan.check("x"); }, "and 12 more");
 }
 

@@ -11,7 +11,7 @@
 
 #include "tests/unit/checkpoint/expect_refused.h"
 #include "tests/unit/checkpoint/temp_folder.h"
-#include "titan/checkpoint/durable_file.h"
+#include "titan/checkpoint/manifest.h"
 #include "titan/checkpoint/safetensors_reader.h"
 
 namespace titan::checkpoint {
@@ -44,7 +44,7 @@ TEST(SafetensorsWriter, WritesWhatIsReadBack) {
                            {"with \"quotes\" and \xC3\xBC", values}};
   const auto written = write_safetensors(folder / "x.safetensors", infos_of(tensors), source_of(tensors));
   EXPECT_EQ(written.num_bytes, std::filesystem::file_size(folder / "x.safetensors"));
-  EXPECT_EQ(written.crc32, crc32_of_file(folder / "x.safetensors"));
+  check_contents(folder.path(), {.step = 0, .contents = "model", .files = {written}});
 
   const SafetensorsReader reader(folder / "x.safetensors");
   EXPECT_EQ(reader.tensors(), infos_of(tensors));

@@ -91,7 +91,7 @@ TEST(Train, ResumesExactly) {
     EXPECT_EQ(got[i].loss, expected[i].loss) << "step " << i + 1;
     EXPECT_EQ(got[i].grad_norm, expected[i].grad_norm) << "step " << i + 1;
   }
-  for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+  for (const char* file : {"__0_0.distcp", ".metadata", "manifest.json"}) {
     const std::string a = bytes_of(whole.path() / "checkpoint/step-10" / file);
     ASSERT_FALSE(a.empty()) << file;
     EXPECT_EQ(a, bytes_of(parts.path() / "checkpoint/step-10" / file)) << file;

@@ -110,8 +110,6 @@ TEST(Availability, WhatChangesNumbersLayoutOrMemoryIsRefusedByName) {
   const auto problems = [&](const std::string& toml) { return settle(toml).problems; };
   EXPECT_EQ(problems("[parallelism]\nexpert_parallel_degree = 2\n"),
             "parallelism.expert_parallel_degree: 2 is not available yet; leave it at 1\n");
-  EXPECT_EQ(problems("[checkpoint]\nasync_mode = 'async'\n"),
-            "checkpoint.async_mode: \"async\" is not available yet; use disabled\n");
   EXPECT_EQ(problems("[optimizer]\nimplementation = 'fused_opt_states_bf16'\n"),
             "optimizer.implementation: \"fused_opt_states_bf16\" is not available yet; use one of for-loop, foreach, "
             "fused\n");

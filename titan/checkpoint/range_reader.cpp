@@ -1,0 +1,50 @@
+#include "titan/checkpoint/range_reader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "titan/checkpoint/manifest.h"
+
+namespace titan::checkpoint {
+
+RangeReader::RangeReader(std::shared_ptr<const MappedFile> file, const WrittenFile* written)
+    : file_(std::move(file)), written_(written), checked_(written == nullptr ? 0 : written->block_crc32s.size()) {}
+
+void RangeReader::read(uint64_t offset, std::span<std::byte> to) const {
+  read_unchecked(offset, to);
+  if (written_ == nullptr || to.empty()) return;
+  const uint64_t end = offset + to.size();
+  for (uint64_t block = offset / kChecksumBlock; block * kChecksumBlock < end; ++block) {
+    const uint64_t begin_of_block = block * kChecksumBlock;
+    const uint64_t end_of_block = std::min(begin_of_block + kChecksumBlock, written_->num_bytes);
+    if (begin_of_block < offset || end_of_block > end) {
+      check_block(block);
+    } else {
+      // What has just been read is what is checked: no second look at the file.
+      check_blocks(file_->path(), *written_, block, to.subspan(begin_of_block - offset, end_of_block - begin_of_block));
+    }
+  }
+}
+
+void RangeReader::check(uint64_t offset, uint64_t num_bytes) const {
+  if (written_ == nullptr || num_bytes == 0) return;
+  for (uint64_t block = offset / kChecksumBlock; block * kChecksumBlock < offset + num_bytes; ++block) {
+    check_block(block);
+  }
+}
+
+void RangeReader::check_block(uint64_t block) const {
+  if (block < checked_.size() && checked_[block]) return;
+  const uint64_t begin = block * kChecksumBlock;
+  std::vector<std::byte> bytes(std::min(kChecksumBlock, written_->num_bytes - std::min(begin, written_->num_bytes)));
+  read_unchecked(begin, bytes);
+  check_blocks(file_->path(), *written_, block, bytes);
+  if (block < checked_.size()) checked_[block] = true;
+}
+
+void RangeReader::read_unchecked(uint64_t offset, std::span<std::byte> to) const {
+  file_->read(offset, to);
+  num_bytes_read_ += to.size();
+}
+
+}  // namespace titan::checkpoint
