@@ -33,9 +33,8 @@ void write_logits(const std::string& tokens_path, const std::string& logits_path
   for (const nn::Parameter* parameter : model->parameters()) state.model[parameter->fqn()] = parameter->get().detach();
   const checkpoint::Checkpointer checkpointer(job.checkpoint, job.job.dump_folder, job.model.hf_assets_path,
                                               spec->hugging_face(job));
-  const std::optional<checkpoint::LoadSource> source = checkpointer.find_source();
+  const std::optional<checkpoint::LoadSource> source = checkpointer.load_newest(state);
   TORCH_CHECK_VALUE(source.has_value() && source->model_only, "checkpoint.initial_load_path: must name the weights");
-  checkpointer.load(*source, state);
 
   const at::NoGradGuard no_grad;
   const at::Tensor hidden = (*model)(checkpoint::SafetensorsReader(tokens_path).read("tokens"));
