@@ -23,9 +23,10 @@ test::Finished verify(const std::string& layouts, const std::vector<std::string>
 
 TEST(VerifyPipeline, SchedulesHoldBesideEverythingElse) {
   const test::Finished finished = verify(
-      "pp=2; pp=2, schedule=GPipe, microbatches=1; pp=4, ac=full; pp=2, dp_shard=2, schedule=Interleaved1F1B; "
-      "pp=2, tp=2, schedule=LoopedBFS, accum=2; pp=2, dp_replicate=2, microbatches=2; "
-      "pp=2, dp_shard=2, microbatches=2, ac=op, dtype=bf16");
+      "pp=2, schedule=GPipe, microbatches=1, tp=2; pp=4, ac=full; pp=2, dp_shard=2, schedule=Interleaved1F1B; "
+      "pp=2, dp_replicate=2, schedule=LoopedBFS, accum=2, microbatches=1; pp=2, tp=2, schedule=DualPipeV; "
+      "pp=2, dp_shard=2, schedule=InterleavedZeroBubble, microbatches=2, ac=op, dtype=bf16; "
+      "pp=2, schedule=ZBVZeroBubble, ac=memory_budget");
   EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
   EXPECT_NE(finished.out.find("verdict: all 7 layouts hold"), std::string::npos) << finished.out;
 }

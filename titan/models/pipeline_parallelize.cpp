@@ -114,6 +114,24 @@ Boundaries infer_boundaries(const config::JobConfig& job, const pipeline::StageM
 
 // --- the run ---
 
+bool splits_backward(const Schedule& schedule, int64_t rank) {
+  const std::vector<pipeline::Action>& actions = schedule.ranks.at(static_cast<size_t>(rank));
+  return std::any_of(actions.begin(), actions.end(), [](const pipeline::Action& action) {
+    return action.kind == pipeline::ActionKind::kBackwardInput;
+  });
+}
+
+// All linear layers but the output: its backward runs chunk by chunk within the loss, and what it put off would be the
+// logits' gradients of all chunks.
+std::shared_ptr<nn::WeightGradientQueue> split_backward_of(LanguageModel& stage) {
+  auto queue = std::make_shared<nn::WeightGradientQueue>();
+  for (nn::Module* module : stage.modules()) {
+    auto* const linear = dynamic_cast<nn::Linear*>(module);
+    if (linear != nullptr && module != stage.output_layer().module()) linear->set_weight_gradient_queue(queue);
+  }
+  return queue;
+}
+
 struct PipelineStage {
   std::shared_ptr<LanguageModel> model;
   StageTechniques techniques;
@@ -214,13 +232,6 @@ PipelinePlan plan_pipeline(const config::JobConfig& job, LanguageModel& model) {
   const pipeline::ModelModules modules = modules_of(model);
   PipelinePlan plan{.schedule = schedule_of(job, modules)};
   const auto [num_ranks, num_stages, microbatches] = plan.schedule.shape;
-  for (const pipeline::Action& action : plan.schedule.ranks.front()) {
-    for (const pipeline::Action& part : pipeline::parts_of(action)) {
-      TORCH_CHECK_VALUE(part.kind != pipeline::ActionKind::kBackwardInput,
-                        "parallelism.pipeline_parallel_schedule: ", p.pipeline_parallel_schedule,
-                        " splits backwards, which is not available yet; use 1F1B, GPipe, Interleaved1F1B or LoopedBFS");
-    }
-  }
   if (p.module_fqns_per_model_part.has_value()) {
     plan.stages = *p.module_fqns_per_model_part;
     constexpr const char* kKey = "parallelism.module_fqns_per_model_part";
@@ -269,7 +280,8 @@ Parallelized parallelize_as_pipeline(const ModelToParallelize& model, const conf
     pipeline::keep_only(*stage.model, modules);
     logging::info("Stage {} of the pipeline is on this rank: {}", index, fmt::join(modules, ", "));
     stage.techniques = apply(*stage.model, in_flight);
-    stage.stage = std::make_shared<pipeline::Stage>(index, stage.techniques.hooks);
+    auto weight_gradients = splits_backward(plan.schedule, pp_rank) ? split_backward_of(*stage.model) : nullptr;
+    stage.stage = std::make_shared<pipeline::Stage>(index, stage.techniques.hooks, std::move(weight_gradients));
     parallelized.parts.push_back(stage.model);
     stages.push_back(std::move(stage));
   }

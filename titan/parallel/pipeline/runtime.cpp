@@ -65,7 +65,12 @@ class Run {
       case kForward:
         return forward(action.stage, action.microbatch);
       case kFullBackward:
-        return backward(action.stage, action.microbatch);
+        return backward(action.stage, action.microbatch, &Stage::backward);
+      case kBackwardInput:
+        return backward(action.stage, action.microbatch, &Stage::backward_input);
+      case kBackwardWeight:
+        stage(action.stage).backward_weight(action.microbatch);
+        return hooks.keep_gradients();
       case kUnshard:
         return hooks.unshard();
       case kReshard:
@@ -90,10 +95,12 @@ class Run {
     (is_here(index + 1) ? inputs_[{index + 1, microbatch}].tensor : outputs_[{index, microbatch}]) = std::move(output);
   }
 
-  void backward(int64_t index, int64_t microbatch) {
+  using Backward = at::Tensor (Stage::*)(int64_t, const at::Tensor&);
+
+  void backward(int64_t index, int64_t microbatch, Backward kind) {
     const bool from_loss = index + 1 == lowered_.shape.num_stages;
     const at::Tensor grad_output = from_loss ? at::Tensor() : take(gradients_, index, microbatch);
-    hand_back(index, microbatch, stage(index).backward(microbatch, grad_output));
+    hand_back(index, microbatch, (stage(index).*kind)(microbatch, grad_output));
     stage(index).hooks().keep_gradients();
   }
 

@@ -11,7 +11,8 @@
 namespace titan::pipeline {
 
 void Stage::begin(Forward forward) {
-  TORCH_INTERNAL_ASSERT(passed_.empty(), "stage ", index_, ": a run begins while another one is under way");
+  TORCH_INTERNAL_ASSERT(passed_.empty() && put_off_.empty(), "stage ", index_,
+                        ": a run begins while another one is under way");
   forward_ = std::move(forward);
 }
 
@@ -35,6 +36,21 @@ at::Tensor Stage::backward(int64_t microbatch, const at::Tensor& grad_output) {
   torch::autograd::Engine::get_default_engine().execute({output}, {root}, /*keep_graph=*/false,
                                                         /*create_graph=*/false, /*accumulate_grad=*/true);
   return input.defined() ? input.grad() : at::Tensor();
+}
+
+at::Tensor Stage::backward_input(int64_t microbatch, const at::Tensor& grad_output) {
+  TORCH_INTERNAL_ASSERT(weight_gradients_ != nullptr, "stage ", index_, " cannot split its backward");
+  weight_gradients_->put_off(true);
+  at::Tensor grad_input = backward(microbatch, grad_output);
+  weight_gradients_->put_off(false);
+  put_off_[microbatch] = weight_gradients_->take();
+  return grad_input;
+}
+
+void Stage::backward_weight(int64_t microbatch) {
+  auto products = put_off_.extract(microbatch);
+  TORCH_INTERNAL_ASSERT(!products.empty(), "stage ", index_, ", microbatch ", microbatch, ": W without its I");
+  nn::compute(std::move(products.mapped()));
 }
 
 }  // namespace titan::pipeline

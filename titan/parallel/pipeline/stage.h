@@ -8,6 +8,10 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
+#include <vector>
+
+#include "titan/nn/weight_gradient_queue.h"
 
 namespace titan::pipeline {
 
@@ -25,7 +29,10 @@ class Stage {
   // stage, the loss.
   using Forward = std::function<at::Tensor(int64_t microbatch, const at::Tensor& input)>;
 
-  Stage(int64_t index, StageHooks hooks) : index_(index), hooks_(std::move(hooks)) {}
+  // weight_gradients: of the stage's linear layers, so that backward_input leaves their products to backward_weight;
+  // null: none puts anything off.
+  Stage(int64_t index, StageHooks hooks, std::shared_ptr<nn::WeightGradientQueue> weight_gradients)
+      : index_(index), hooks_(std::move(hooks)), weight_gradients_(std::move(weight_gradients)) {}
 
   int64_t index() const { return index_; }
   const StageHooks& hooks() const { return hooks_; }
@@ -37,6 +44,9 @@ class Stage {
   // grad_output: of forward's output; undefined: it was the loss. Returns the gradient of the input, undefined for the
   // first stage.
   at::Tensor backward(int64_t microbatch, const at::Tensor& grad_output);
+  // The same in two halves; together they are bit-equal to it.
+  at::Tensor backward_input(int64_t microbatch, const at::Tensor& grad_output);
+  void backward_weight(int64_t microbatch);
 
  private:
   // Between a microbatch's forward and its backward. The output itself is not kept: only its place in the graph.
@@ -49,7 +59,9 @@ class Stage {
   int64_t index_;
   StageHooks hooks_;
   Forward forward_;
-  std::map<int64_t, Passed> passed_;  // by microbatch
+  std::shared_ptr<nn::WeightGradientQueue> weight_gradients_;
+  std::map<int64_t, Passed> passed_;                                          // by microbatch
+  std::map<int64_t, std::vector<nn::WeightGradientQueue::Product>> put_off_;  // by microbatch
 };
 
 }  // namespace titan::pipeline
