@@ -21,11 +21,11 @@ constexpr Verb kVerbs[] = {
     {"verify", "run a job under several parallel layouts and compare, tensor by tensor", titan::cli::run_verify},
     {"bench", "measure speed, utilisation and memory of a configuration", titan::cli::run_bench},
     {"plan", "say what a run will need, without running it: of a pipeline schedule so far", titan::cli::run_plan},
-    {"convert", "convert checkpoints between formats", nullptr},
+    {"convert", "convert weights between PyTorch's DCP and Hugging Face's safetensors", titan::cli::run_convert},
     {"generate", "generate text from a checkpoint", nullptr},
     {"tokenizer", "encode, decode, train a tokenizer", titan::cli::run_tokenizer},
     {"data", "inspect and prepare datasets", nullptr},
-    {"checkpoint", "list, show, verify and compare checkpoints", nullptr},
+    {"checkpoint", "list, show, verify, compare and remove checkpoints", titan::cli::run_checkpoint},
     {"trace", "explain flight-recorder dumps", nullptr},
     {"config", "print, check and document configurations", titan::cli::run_config},
 };

@@ -10,7 +10,9 @@ namespace titan::cli {
 using Arguments = std::vector<std::string>;
 
 int run_bench(const Arguments& arguments);
+int run_checkpoint(const Arguments& arguments);
 int run_config(const Arguments& arguments);
+int run_convert(const Arguments& arguments);
 int run_launch(const Arguments& arguments);
 int run_plan(const Arguments& arguments);
 int run_tokenizer(const Arguments& arguments);
