@@ -142,7 +142,7 @@ class RunningJob {
   RunningJob& operator=(const RunningJob&) = delete;
 
   void kill_all() const { kill(pid_, SIGKILL); }
-  // One of the launcher's children, by number. Says whether there is any.
+  // One of the ranks, by number. Says whether there is any.
   [[nodiscard]] bool kill_rank(unsigned index) const {
     std::vector<pid_t> ranks;
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
@@ -155,7 +155,10 @@ class RunningJob {
       std::istringstream fields(text.substr(end_of_name + 1));
       std::string state;
       pid_t parent = 0;
-      if (fields >> state >> parent && parent == pid_) ranks.push_back(std::stoi(pid));
+      std::ifstream command(entry.path() / "cmdline");
+      std::string program, verb;  // the launcher has another child, which is none
+      std::getline(std::getline(command, program, '\0'), verb, '\0');
+      if (fields >> state >> parent && parent == pid_ && verb == "train") ranks.push_back(std::stoi(pid));
     }
     return !ranks.empty() && kill(ranks[index % ranks.size()], SIGKILL) == 0;
   }

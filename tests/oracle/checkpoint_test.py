@@ -1,15 +1,15 @@
 """Checkpoints go to torch.distributed.checkpoint and to TorchTitan, and come from there.
 
-With TORCHTITAN_PYTHON and TORCHTITAN_RUN in the environment (a Python with torch 2.11 and torchtitan 0.2.2, and a
-script that trains as torchtitan.train does), TorchTitan itself goes on from a checkpoint of ours, and this program from
-one of its; without them these tests are skipped.
+With TORCHTITAN_PYTHON, TORCHTITAN_RUN and TORCHTITAN_TOKENIZER in the environment (a Python with torch 2.11 and
+torchtitan 0.2.2, a script that trains as torchtitan.train does and knows a flavour tiny4 of the sizes below, a
+tokenizer of 2048 ids), TorchTitan itself goes on from a checkpoint of ours, and this program from one of its; without
+them these tests are skipped.
 """
 
 import json
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import unittest
 
@@ -41,7 +41,7 @@ def launch(folder, num_ranks, *flags):
 
 def losses(folder):
     steps = {}
-    for line in open(f"{folder}/metrics/metrics.jsonl"):
+    for line in pathlib.Path(folder, "metrics/metrics.jsonl").read_text().splitlines():
         metrics = json.loads(line)
         if "grad_norm" in metrics:
             steps[metrics["step"]] = (metrics["loss_metrics/global_avg_loss"], metrics["grad_norm"])
@@ -139,6 +139,7 @@ class Dcp(CheckpointTest):
 
 
 TORCHTITAN = os.environ.get("TORCHTITAN_PYTHON"), os.environ.get("TORCHTITAN_RUN")
+TOKENIZER = os.environ.get("TORCHTITAN_TOKENIZER", "")
 
 
 @unittest.skipUnless(all(TORCHTITAN), "TORCHTITAN_PYTHON and TORCHTITAN_RUN are not set")
@@ -151,14 +152,14 @@ class TorchTitan(CheckpointTest):
         python, script = TORCHTITAN
         command = [python, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", script,
                    "--model.name=llama3", "--model.flavor=tiny4", f"--job.dump_folder={folder}", *JOB, "--debug.seed=42",
-                   "--model.hf_assets_path=" + os.environ["TORCHTITAN_TOKENIZER"], *flags]  # fmt: skip
+                   f"--model.hf_assets_path={TOKENIZER}", *flags]  # fmt: skip
         run = subprocess.run(command, capture_output=True, text=True, timeout=300,
                              env=os.environ | {"OMP_NUM_THREADS": "1", "HF_DATASETS_OFFLINE": "1"})  # fmt: skip
         self.assertEqual(run.returncode, 0, run.stdout[-3000:] + run.stderr[-3000:])
         return run.stdout + run.stderr
 
     def ours(self, folder, num_ranks, *flags):
-        return launch(folder, num_ranks, *self.SIZES, "--model.hf_assets_path=" + os.environ["TORCHTITAN_TOKENIZER"], *flags)
+        return launch(folder, num_ranks, *self.SIZES, f"--model.hf_assets_path={TOKENIZER}", *flags)
 
     def test_each_goes_on_from_the_other(self):
         theirs, ours = self.folder / "theirs", self.folder / "ours"
@@ -187,4 +188,4 @@ class TorchTitan(CheckpointTest):
 
 
 if __name__ == "__main__":
-    sys.exit(unittest.main())
+    unittest.main()
