@@ -22,7 +22,7 @@ TEST_P(VerifyContextParallel, Holds) {
   for (const std::string kind :
        {"", ", rotate=alltoall", ", balance=off", ", rotate=alltoall, balance=off", ", accum=2, ac=op", ", ac=full",
         ", ac=memory_budget, accum=2", ", rotate=alltoall, ac=2", ", dtype=bf16", ", rotate=alltoall, dtype=bf16"}) {
-    layouts += (layouts.empty() ? "" : "; ") + degrees + kind;
+    layouts.append(layouts.empty() ? "" : "; ").append(degrees).append(kind);
   }
   const test::OutputFolder folder;
   std::vector<std::string> argv = test::tiny_job(

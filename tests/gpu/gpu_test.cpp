@@ -13,6 +13,7 @@
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_job.h"
 #include "titan/device/compute_device.h"
+#include "titan/kernels/attention.h"
 #include "titan/kernels/random_normal.h"
 #include "titan/kernels/sum_of_squares.h"
 #include "titan/train/trainer.h"
@@ -84,6 +85,37 @@ void expect_close(const std::vector<test::LoggedStep>& a, const std::vector<test
   ASSERT_EQ(a.size(), b.size());
   ASSERT_FALSE(a.empty());
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].loss / b[i].loss, 1.0, tolerance) << "step " << a[i].step;
+}
+
+// Masks that ATen's flash kernels know, with grouped heads, and one that they do not; a part of a sequence, as blocks
+// of context parallelism are. The CPU computes in fp32.
+TEST_F(Gpu, AttentionIsTheCpus) {
+  at::Tensor starts = at::zeros({2, 96}, at::kLong);
+  starts[1].narrow(0, 40, 56).fill_(40);
+  for (const auto& [mask, num_queries] :
+       std::vector<std::pair<kernels::AttentionMask, int64_t>>{{{.is_causal = true}, 96},
+                                                               {{}, 40},
+                                                               {{.is_causal = true, .window = 7}, 96},
+                                                               {{.is_causal = true, .first_key = starts}, 96}}) {
+    const auto run = [&, mask = mask, num_queries = num_queries](at::Device device, at::ScalarType dtype) {
+      std::vector<at::Tensor> leaves;
+      for (const auto& [heads, seed] : {std::pair{4, 1}, {2, 2}, {2, 3}}) {
+        const int64_t length = seed == 1 ? num_queries : 96;
+        const at::Tensor x = random({2, length + 1, heads, 32}, seed).to(at::kBFloat16).to(device, dtype);
+        leaves.push_back(x.narrow(1, 1, length).detach().set_requires_grad(true));
+      }
+      kernels::AttentionMask there = mask;
+      if (mask.first_key.defined()) there.first_key = mask.first_key.to(device);
+      std::vector<at::Tensor> results{kernels::attention(leaves[0], leaves[1], leaves[2], there)};
+      results[0].backward(random(results[0].sizes(), 4).to(at::kBFloat16).to(device, dtype));
+      for (const at::Tensor& leaf : leaves) results.push_back(leaf.grad());
+      return results;
+    };
+    const auto found = run(compute.device, at::kBFloat16), expected = run(at::kCPU, at::kFloat);
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_LT(test::relative_difference(found[i].cpu(), expected[i].detach()), 0.01) << i << " " << num_queries;
+    }
+  }
 }
 
 TEST_F(Gpu, LossesAreTheCpusInFp32) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tests/support/run_program.h"
 #include "tests/support/tiny_job.h"
@@ -72,6 +73,40 @@ TEST(Llama3Documents, SharedByTwoRanksTheLossesAreTheSame) {
   std::vector<std::string> in_order = flags;
   in_order.emplace_back("--parallelism.context_parallel_load_balancer=None");
   expect_golden(train(in_order, 2));
+}
+
+// On a dataset of its own, rows of another length: 40 tokens.
+TEST(Llama3Documents, ValidationOnSharedRowsIsTheSame) {
+  const auto validation_losses = [](const std::vector<std::string>& flags, int64_t num_ranks) {
+    const test::OutputFolder folder;
+    std::vector<std::string> all{"--model.args.attn_mask_type=block_causal",
+                                 "--training.steps=2",
+                                 "--validation.enable",
+                                 "--validation.dataset=c4_test",
+                                 "--validation.dataset_path=" + (golden() / "corpus").string(),
+                                 "--validation.seq_len=40",
+                                 "--validation.local_batch_size=3",
+                                 "--validation.steps=-1",
+                                 "--validation.freq=2"};
+    all.insert(all.end(), flags.begin(), flags.end());
+    std::vector<std::string> job = test::tiny_job(TITAN_BINARY, folder.path(), all);
+    const std::vector<std::string> launch{"launch", "--nproc-per-node", std::to_string(num_ranks), "--"};
+    if (num_ranks > 1) job.insert(job.begin() + 1, launch.begin(), launch.end());
+    const test::Finished finished = test::run_program(job);
+    EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+    std::vector<double> losses;
+    std::ifstream lines(folder.path() / "metrics" / "metrics.jsonl");
+    for (std::string line; std::getline(lines, line);) {
+      const auto metrics = nlohmann::json::parse(line);
+      if (metrics.contains("validation_metrics/loss")) losses.push_back(metrics.at("validation_metrics/loss"));
+    }
+    return losses;
+  };
+  const auto alone = validation_losses({}, 1);
+  const auto shared = validation_losses({"--parallelism.context_parallel_degree=2"}, 2);
+  ASSERT_EQ(alone.size(), 2u);
+  ASSERT_EQ(shared.size(), 2u);
+  for (size_t i = 0; i < alone.size(); ++i) EXPECT_LT(std::abs(shared[i] / alone[i] - 1), 1e-6);
 }
 
 // The goldens tell documents apart: without the mask the losses are others.

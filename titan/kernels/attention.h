@@ -1,7 +1,7 @@
 // Softmax attention that never holds a whole matrix of scores (FlashAttention-2, Dao 2023, arXiv 2307.08691), with its
 // gradient: softmax(scale Q K^T + mask) V for each head, several query heads sharing one of keys and values (Ainslie et
-// al. 2023, arXiv 2305.13245). On the CPU these are loops of ours (cpu/attention.h); elsewhere ATen's operators compose
-// it with all scores in memory, as a reference.
+// al. 2023, arXiv 2305.13245). On the CPU these are loops of ours (cpu/attention.h), on a GPU ATen's flash kernels
+// where these know the mask (attention_flash.h); elsewhere ATen's operators compose it with all scores in memory.
 #pragma once
 
 #include <ATen/core/Tensor.h>

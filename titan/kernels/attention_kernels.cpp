@@ -1,4 +1,5 @@
-// The kernels of titan::attention and titan::attention_backward: on the CPU loops of ours, elsewhere a composite.
+// The kernels of titan::attention and titan::attention_backward: on the CPU loops of ours, on a GPU ATen's flash
+// kernels where they can (attention_flash.h), else a composite.
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -13,6 +14,7 @@
 #include <limits>
 
 #include "titan/kernels/attention.h"
+#include "titan/kernels/attention_flash.h"
 #include "titan/kernels/cpu/attention.h"
 #include "titan/kernels/cpu/loops.h"
 #include "titan/kernels/cpu/matrix_unit.h"
@@ -170,6 +172,9 @@ std::tuple<at::Tensor, at::Tensor> attention_composite(const at::Tensor& query, 
   const Operands x{query, key, value, first_key, is_causal, query_offset, window, scale};
   check(x);
   if (query.is_meta()) return empty_outputs(x);
+  if (fits_flash(query, key, value, first_key, is_causal, query_offset)) {
+    return attention_flash(query, key, value, is_causal, window, scale);
+  }
   const at::Tensor scores = scores_of(x);
   const at::Tensor logsumexp = at::logsumexp(scores, -1);
   const at::Tensor out = at::matmul(weights_of(scores, logsumexp), by_head(value, x.group()));
@@ -183,6 +188,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_composite(
   const Operands x{query, key, value, first_key, is_causal, query_offset, window, scale};
   check(x);
   if (query.is_meta()) return empty_gradients(x);
+  if (fits_flash(query, key, value, first_key, is_causal, query_offset)) {
+    return attention_flash_backward(grad_out, query, key, value, out, logsumexp, is_causal, window, scale);
+  }
   const at::Tensor weights = weights_of(scores_of(x), logsumexp), grad = by_head(grad_out);
   const at::Tensor dots = (grad * by_head(out)).sum(-1, /*keepdim=*/true);
   const at::Tensor grad_weights = at::matmul(grad, by_head(value, x.group()).transpose(-1, -2));
