@@ -106,7 +106,7 @@ int run_bench(const Arguments& arguments) {
     for (const std::string& note : bench.job.notes) logging::warning("{}", note);
   }
 
-  const device::ComputeDevice device = device::open_compute_device(ranks.local_rank);
+  const device::ComputeDevice device = device::open_compute_device(ranks.local_rank, ranks.local_world_size);
   const ScratchFolder scratch;
   job.job.dump_folder = scratch.path();
   const bench::Measurement measurement =

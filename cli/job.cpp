@@ -6,6 +6,7 @@
 
 #include "titan/config/availability.h"
 #include "titan/config/check.h"
+#include "titan/distributed/staged_backend.h"
 #include "titan/models/load_extension.h"
 #include "titan/models/registry.h"
 
@@ -40,13 +41,17 @@ std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, con
                                                const device::ComputeDevice& device,
                                                distributed::BackendFactory make_backend) {
   const bool fake = job.comm.mode == "fake_backend";
+  const std::string name = fake ? "fake" : job.comm.cpu_backend;
+  distributed::BackendFactory make_device_backend = fake ? distributed::backend_factory("fake") : device.make_backend;
+  if (device.is_shared && !fake) {
+    make_device_backend = distributed::staged_over(distributed::backend_factory(name), device.device);
+  }
   return std::make_shared<distributed::World>(
-      info, distributed::WorldOptions{
-                .backend = fake ? "fake" : job.comm.cpu_backend,
-                .make_backend = std::move(make_backend),
-                .make_device_backend = fake ? distributed::backend_factory("fake") : device.make_backend,
-                .make_device_partwise = fake ? nullptr : device.make_partwise,
-                .init_timeout = std::chrono::seconds(job.comm.init_timeout_seconds)});
+      info, distributed::WorldOptions{.backend = name,
+                                      .make_backend = std::move(make_backend),
+                                      .make_device_backend = std::move(make_device_backend),
+                                      .make_device_partwise = fake ? nullptr : device.make_partwise,
+                                      .init_timeout = std::chrono::seconds(job.comm.init_timeout_seconds)});
 }
 
 }  // namespace titan::cli

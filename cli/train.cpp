@@ -29,7 +29,7 @@ int run_train(const Arguments& arguments) {
     if (job.job.print_config) logging::info("Running with configuration:\n{}", config::to_toml(job));
     config::save_if_asked(job);
   }
-  const device::ComputeDevice device = device::open_compute_device(ranks.local_rank);
+  const device::ComputeDevice device = device::open_compute_device(ranks.local_rank, ranks.local_world_size);
   train::Trainer trainer(job, spec, make_world(job, ranks, device), device);
   if (job.checkpoint.create_seed_checkpoint) {
     trainer.save_seed_checkpoint();

@@ -86,7 +86,8 @@ TEST_P(Coalesced, NothingIsFine) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Coalesced, testing::ValuesIn(test::on_every_backend({1, 2, 3})), test::case_name);
+INSTANTIATE_TEST_SUITE_P(Backends, Coalesced, testing::ValuesIn(test::on_every_backend_and_staged({1, 2, 3})),
+                         test::case_name);
 
 }  // namespace
 }  // namespace titan::distributed

@@ -363,7 +363,7 @@ TEST_P(Collectives, BarrierWaitsForTheLast) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Collectives, testing::ValuesIn(test::on_every_backend({1, 2, 3, 4})),
+INSTANTIATE_TEST_SUITE_P(Backends, Collectives, testing::ValuesIn(test::on_every_backend_and_staged({1, 2, 3, 4})),
                          test::case_name);
 
 }  // namespace

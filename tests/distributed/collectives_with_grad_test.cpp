@@ -197,7 +197,7 @@ TEST_P(CollectivesWithGrad, WithoutGradientsMakeNoGraph) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, CollectivesWithGrad, testing::ValuesIn(test::on_every_backend({1, 2, 3})),
+INSTANTIATE_TEST_SUITE_P(Backends, CollectivesWithGrad, testing::ValuesIn(test::on_every_backend_and_staged({1, 2, 3})),
                          test::case_name);
 
 }  // namespace

@@ -64,7 +64,8 @@ TEST_P(Exchange, RefusesAPeerThatIsNone) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Exchange, testing::ValuesIn(test::on_every_backend({2, 3, 4})), test::case_name);
+INSTANTIATE_TEST_SUITE_P(Backends, Exchange, testing::ValuesIn(test::on_every_backend_and_staged({2, 3, 4})),
+                         test::case_name);
 
 }  // namespace
 }  // namespace titan::distributed

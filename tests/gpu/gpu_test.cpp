@@ -186,6 +186,6 @@ TEST_F(Gpu, AStepDoesNotMakeTheHostWait) {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  titan::compute = titan::device::open_compute_device(/*local_rank=*/0);  // before any tensor
+  titan::compute = titan::device::open_compute_device(/*local_rank=*/0, /*local_world_size=*/1);  // before any tensor
   return RUN_ALL_TESTS();
 }

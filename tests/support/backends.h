@@ -24,6 +24,13 @@ inline std::vector<BackendCase> on_every_backend(const std::vector<int64_t>& num
   return cases;
 }
 
+// And over staged_backend.h, which here stages between CPU and CPU.
+inline std::vector<BackendCase> on_every_backend_and_staged(const std::vector<int64_t>& nums_of_ranks) {
+  std::vector<BackendCase> cases = on_every_backend(nums_of_ranks);
+  cases.push_back({"staged", nums_of_ranks.back()});
+  return cases;
+}
+
 // "shm_3"; how gtest shows a case, and how it names one.
 inline std::ostream& operator<<(std::ostream& stream, const BackendCase& a_case) {
   return stream << a_case.backend << "_" << a_case.num_ranks;

@@ -11,6 +11,8 @@
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <vector>
 
+#include "titan/distributed/staged_backend.h"
+
 namespace titan::test {
 
 void run_ranks(int64_t num_ranks, const std::string& backend,
@@ -28,6 +30,9 @@ void run_ranks(int64_t num_ranks, const std::string& backend,
       distributed::WorldOptions world_options;
       world_options.backend = backend;
       world_options.make_backend = options.make_backend;
+      if (backend == "staged") {
+        world_options.make_backend = distributed::staged_over(distributed::backend_factory("shm"), at::kCPU);
+      }
       world_options.init_timeout = options.timeout;
       body(std::make_shared<distributed::World>(info, store, world_options));
     } catch (const c10::Error& error) {

@@ -17,7 +17,8 @@ struct RanksOptions {
   distributed::BackendFactory make_backend;                     // instead of the one named
 };
 
-// Runs `body` once per rank, each on a thread of its own with a World of `num_ranks`. What a rank throws is a failure
+// Runs `body` once per rank, each on a thread of its own with a World of `num_ranks`. backend: by name; "staged" is
+// distributed::staged_over shm. What a rank throws is a failure
 // of the test that names the rank.
 void run_ranks(int64_t num_ranks, const std::string& backend,
                const std::function<void(std::shared_ptr<distributed::World>)>& body, const RanksOptions& options = {});

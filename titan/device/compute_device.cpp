@@ -40,7 +40,7 @@ std::string loading_error() {
 
 }  // namespace
 
-ComputeDevice open_compute_device(int64_t local_rank) {
+ComputeDevice open_compute_device(int64_t local_rank, int64_t local_world_size) {
   const char* const setting = std::getenv("TITAN_DEVICE");
   const std::string_view wanted = setting == nullptr ? "" : setting;
   TORCH_CHECK_VALUE(wanted.empty() || wanted == "auto" || wanted == "cpu" || wanted == "cuda",
@@ -79,14 +79,20 @@ ComputeDevice open_compute_device(int64_t local_rank) {
   if (library == nullptr) {
     return cannot(fmt::format("{}; run TITAN_CUDA=1 scripts/setup.sh, which brings CUDA's libraries", loading_error()));
   }
-  TORCH_CHECK_VALUE(local_rank < driver->num_devices, "LOCAL_RANK: expected less than the number of GPUs here (",
-                    driver->num_devices, "), got ", local_rank,
-                    "; start fewer ranks on this machine, or set "
-                    "TITAN_DEVICE=cpu");
   const auto open = reinterpret_cast<OpenCuda>(dlsym(library, kOpenCuda));
   TORCH_INTERNAL_ASSERT(open != nullptr, path.string(), " lacks ", kOpenCuda);
   ComputeDevice gpu;
-  open(local_rank, gpu);
+  open(local_rank % driver->num_devices, gpu);
+  if (local_world_size > driver->num_devices) {
+    gpu.is_shared = true;
+    gpu.make_backend = nullptr;
+    gpu.make_partwise = nullptr;
+    if (local_rank == 0) {
+      logging::warning("{} ranks share {} on this machine, and talk through its memory: NCCL serves one rank a GPU",
+                       local_world_size,
+                       driver->num_devices == 1 ? "one GPU" : fmt::format("{} GPUs", driver->num_devices));
+    }
+  }
   return gpu;
 }
 

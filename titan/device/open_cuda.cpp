@@ -21,8 +21,8 @@ void forbid_synchronisation(bool forbid) {
 
 }  // namespace
 
-extern "C" void titan_open_cuda(int64_t local_rank, titan::device::ComputeDevice& device) {
-  const auto index = static_cast<c10::DeviceIndex>(local_rank);
+extern "C" void titan_open_cuda(int64_t gpu, titan::device::ComputeDevice& device) {
+  const auto index = static_cast<c10::DeviceIndex>(gpu);
   at::globalContext().lazyInitDevice(at::kCUDA);
   c10::cuda::set_device(index);
   cudaDeviceProp properties{};

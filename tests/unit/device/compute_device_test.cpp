@@ -14,14 +14,16 @@ using Environment = std::vector<std::pair<std::string, std::string>>;
 constexpr char kNone[] = "";
 
 // Runs open_device beside a copy of `library` (kNone: beside nothing), in a system whose driver is the fake one.
-test::Finished open(const std::string& library, Environment environment, int local_rank = 0, bool driver = true) {
+test::Finished open(const std::string& library, Environment environment, int local_rank = 0, bool driver = true,
+                    int local_world_size = 1) {
   const test::OutputFolder folder;
   const std::filesystem::path program = folder.path() / "open_device";
   std::filesystem::copy(OPEN_DEVICE, program);
   if (!library.empty()) std::filesystem::copy(library, folder.path() / "libtitan_cuda.so");
   environment.emplace_back("LD_LIBRARY_PATH", driver ? DRIVER_FOLDER : "/nonexistent");
   environment.emplace_back("TITAN_TEST", "1");
-  return test::run_program({program.string(), std::to_string(local_rank)}, {.environment = environment});
+  return test::run_program({program.string(), std::to_string(local_rank), std::to_string(local_world_size)},
+                           {.environment = environment});
 }
 
 // The warning is one line of the log; the device's name comes after it.
@@ -34,7 +36,7 @@ void expect_cpu_because(const test::Finished& finished, const std::string& why) 
 }
 
 TEST(ComputeDevice, IsTheGpuWhereOneCanBeUsed) {
-  const auto finished = open(FAKE_TITAN_CUDA, {{"FAKE_DEVICES", "4"}}, /*local_rank=*/3);
+  const auto finished = open(FAKE_TITAN_CUDA, {{"FAKE_DEVICES", "4"}}, /*local_rank=*/3, /*driver=*/true, 4);
   EXPECT_EQ(finished.out, "fake 3 expandable_segments:True\n") << finished.err;
 }
 
@@ -77,11 +79,15 @@ TEST(ComputeDevice, WhatWasAskedForIsThereOrAnError) {
   EXPECT_EQ(odd.err, "TITAN_DEVICE: expected auto, cpu or cuda, got 'tpu'\n");
 }
 
-TEST(ComputeDevice, EveryLocalRankNeedsAGpu) {
-  const auto finished = open(FAKE_TITAN_CUDA, {{"FAKE_DEVICES", "2"}}, /*local_rank=*/2);
-  EXPECT_EQ(finished.exit_code, 1);
-  EXPECT_EQ(finished.err.find("LOCAL_RANK: expected less than the number of GPUs here (2), got 2;"), 0U)
-      << finished.err;
+TEST(ComputeDevice, IsSharedInTurnsByMoreRanksThanGpus) {
+  const auto first = open(FAKE_TITAN_CUDA, {{"FAKE_DEVICES", "2"}}, /*local_rank=*/0, /*driver=*/true, 5);
+  EXPECT_NE((first.out + first.err).find("5 ranks share 2 GPUs on this machine, and talk through its memory"),
+            std::string::npos)
+      << first.out << first.err;
+  const auto last = open(FAKE_TITAN_CUDA, {{"FAKE_DEVICES", "2"}}, /*local_rank=*/4, /*driver=*/true, 5);
+  EXPECT_EQ(last.out, "fake 0 expandable_segments:Trueshared\n") << last.err;
+  const auto enough = open(FAKE_TITAN_CUDA, {{"FAKE_DEVICES", "2"}}, /*local_rank=*/1, /*driver=*/true, 2);
+  EXPECT_EQ(enough.out, "fake 1 expandable_segments:True\n") << enough.err;
 }
 
 }  // namespace

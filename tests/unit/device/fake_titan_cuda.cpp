@@ -4,7 +4,7 @@
 
 #include "titan/device/compute_device.h"
 
-extern "C" void titan_open_cuda(int64_t local_rank, titan::device::ComputeDevice& device) {
+extern "C" void titan_open_cuda(int64_t index, titan::device::ComputeDevice& device) {
   const char* const allocator = std::getenv("PYTORCH_ALLOC_CONF");
-  device.name = "fake " + std::to_string(local_rank) + " " + (allocator == nullptr ? "" : allocator);
+  device.name = "fake " + std::to_string(index) + " " + (allocator == nullptr ? "" : allocator);
 }
