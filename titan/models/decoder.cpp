@@ -95,15 +95,16 @@ void Decoder::init_weights(const nn::Initializer& initializer) {
   const at::Tensor& old = freqs_cis.get();
   freqs_cis.set(make_freqs_cis(sizes_, old.size(0), old.device()));
   // Tied, the one tensor is the output layer's, as there its scale decides the first loss.
-  const bool tied = tok_embeddings && output && tok_embeddings->weight.get().is_same(output->weight);
+  const bool tied = sizes_.tie_embeddings;
   if (tok_embeddings && !tied) initializer.normal(tok_embeddings->weight);
   for (int64_t i = 0; i < layers->size(); ++i) {
     if ((*layers)[i]) (*layers)[i]->init_weights(initializer);
   }
   if (norm) initializer.ones(norm->weight);
-  if (output) {
+  if (output || (tok_embeddings && tied)) {
     const double std = 1.0 / std::sqrt(static_cast<double>(sizes_.dim));
-    initializer.trunc_normal(output->weight, 0.0, std, -3 * std, 3 * std);
+    nn::Parameter& weight = output ? output->weight : tok_embeddings->weight;
+    initializer.as("output.weight").trunc_normal(weight, 0.0, std, -3 * std, 3 * std);
   }
 }
 

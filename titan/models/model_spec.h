@@ -31,6 +31,8 @@ struct Parallelized {
   // The model, or what this rank has of it: the stages of a pipeline, in the order of the forward. FQNs are those of
   // the whole model.
   std::vector<std::shared_ptr<LanguageModel>> parts;
+  // Those of the parts that this rank trains and saves: all, but for copies of what another rank does.
+  std::vector<nn::Parameter*> parameters;
   std::unique_ptr<ForwardBackward> forward_backward;
   // Which tokens of a sample this rank works on, where several share one: int64 [this rank's part of seq], ascending.
   // Null: all.

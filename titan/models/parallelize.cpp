@@ -240,6 +240,7 @@ Parallelized parallelize(const ModelToParallelize& model, const config::JobConfi
     Techniques techniques = apply_techniques(*model.whole, model.sharding, ring, job, mesh, device);
     checkpointing = techniques.checkpointing.description;
     parallelized.parts = {model.whole};
+    parallelized.parameters = model.whole->parameters();
     parallelized.forward_backward = std::make_unique<MicrobatchLoop>(model.whole, step_hooks(std::move(techniques)));
   }
   log_techniques(job, mesh, device, checkpointing);

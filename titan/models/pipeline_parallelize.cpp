@@ -22,6 +22,7 @@
 #include "titan/parallel/pipeline/schedule/lower.h"
 #include "titan/parallel/pipeline/schedule/registry.h"
 #include "titan/parallel/pipeline/schedule/simulate.h"
+#include "titan/parallel/pipeline/tied_parameters.h"
 
 namespace titan::models {
 namespace {
@@ -138,27 +139,63 @@ struct PipelineStage {
   std::shared_ptr<pipeline::Stage> stage;
 };
 
+// The stage that has the module of the parameter at `fqn`.
+int64_t stage_of(const std::string& fqn, const pipeline::StageModules& stages) {
+  for (size_t stage = 0; stage < stages.size(); ++stage) {
+    for (const std::string& module : stages[stage]) {
+      if (fqn.starts_with(module + ".")) return static_cast<int64_t>(stage);
+    }
+  }
+  TORCH_INTERNAL_ASSERT(false, fqn, " is in no stage");
+}
+
+std::vector<pipeline::TiedParameter> tied_parameters(const PipelinePlan& plan, const LanguageModel& whole,
+                                                     const std::vector<PipelineStage>& stages) {
+  const auto find = [&](int64_t stage, const std::string& fqn) -> nn::Parameter* {
+    for (const PipelineStage& each : stages) {
+      if (each.stage->index() != stage) continue;
+      for (nn::Parameter* parameter : each.model->parameters(/*with_tied=*/true)) {
+        if (parameter->fqn() == fqn) return parameter;
+      }
+    }
+    return nullptr;  // on another rank
+  };
+  std::vector<pipeline::TiedParameter> tied;
+  for (const pipeline::Tie& tie : pipeline::ties_of(whole)) {
+    const int64_t owner = stage_of(tie.owner, plan.stages), follower = stage_of(tie.follower, plan.stages);
+    if (owner == follower) continue;  // tied within the stage
+    tied.push_back({.owner_rank = plan.schedule.rank_of_stage[static_cast<size_t>(owner)],
+                    .follower_rank = plan.schedule.rank_of_stage[static_cast<size_t>(follower)],
+                    .owner = find(owner, tie.owner),
+                    .follower = find(follower, tie.follower)});
+  }
+  return tied;
+}
+
 // Where the shapes come from, for batches of any size.
 using InferBoundaries = std::function<Boundaries(at::IntArrayRef tokens_sizes)>;
 
 class Pipeline : public ForwardBackward {
  public:
   Pipeline(const Schedule& schedule, std::vector<PipelineStage> stages, int64_t microbatch_size,
-           std::shared_ptr<distributed::ProcessGroup> group, InferBoundaries infer)
+           pipeline::TiedParameters tied, std::shared_ptr<distributed::ProcessGroup> group, InferBoundaries infer)
       : schedule_(pipeline::lower(schedule)),
         stages_(std::move(stages)),
+        tied_(std::move(tied)),
         microbatch_size_(microbatch_size),
         group_(std::move(group)),
         infer_(std::move(infer)) {}
 
   at::Tensor train(std::span<const TokenBatch> batches, const LossFunction& loss) override {
     const at::Tensor sum = at::zeros({}, batches.front().tokens.options().dtype(at::kDouble));
+    tied_.refresh_followers();
     for (size_t i = 0; i < batches.size(); ++i) {
       const bool last = i + 1 == batches.size();
       for (const PipelineStage& stage : stages_) stage.techniques.before_batch(last);
       run(schedule_, microbatches_of(batches[i]), loss, sum, /*reduce_gradients=*/last);
     }
     for (const PipelineStage& stage : stages_) stage.techniques.after_backward();
+    tied_.add_up_gradients();
     return known_to_all(sum);
   }
 
@@ -168,6 +205,7 @@ class Pipeline : public ForwardBackward {
     const std::vector<TokenBatch> microbatches = microbatches_of(batch);
     const Schedule forwards = pipeline::forward_only(schedule_.rank_of_stage, schedule_.shape.num_ranks,
                                                      static_cast<int64_t>(microbatches.size()));
+    tied_.refresh_followers();
     run(forwards, microbatches, loss, sum, /*reduce_gradients=*/false);
     return known_to_all(sum);
   }
@@ -217,6 +255,7 @@ class Pipeline : public ForwardBackward {
 
   Schedule schedule_;  // lowered
   std::vector<PipelineStage> stages_;
+  pipeline::TiedParameters tied_;
   int64_t microbatch_size_;
   std::shared_ptr<distributed::ProcessGroup> group_;
   InferBoundaries infer_;
@@ -227,8 +266,6 @@ class Pipeline : public ForwardBackward {
 
 PipelinePlan plan_pipeline(const config::JobConfig& job, LanguageModel& model) {
   const config::Parallelism& p = job.parallelism;
-  TORCH_CHECK_VALUE(model.parameters(/*with_tied=*/true).size() == model.parameters().size(),
-                    "parallelism.pipeline_parallel_degree: tied embeddings across stages are not available yet; use 1");
   const pipeline::ModelModules modules = modules_of(model);
   PipelinePlan plan{.schedule = schedule_of(job, modules)};
   const auto [num_ranks, num_stages, microbatches] = plan.schedule.shape;
@@ -254,11 +291,20 @@ void check_pipeline(const config::JobConfig& job, std::shared_ptr<LanguageModel>
   const config::Parallelism& p = job.parallelism;
   if (p.pipeline_parallel_degree <= 1) return;
   // Has a line of its own already.
-  if (p.pipeline_parallel_microbatch_size < 1 || num_microbatches(job) < 1) return;
+  if (p.pipeline_parallel_microbatch_size < 1 || job.training.local_batch_size < 1 ||
+      job.training.local_batch_size % p.pipeline_parallel_microbatch_size != 0) {
+    return;
+  }
   try {
     plan_pipeline(job, *build(job));
   } catch (const c10::ValueError& error) {
-    problems.add(error.msg());
+    const std::string& message = error.msg();
+    if (message.starts_with("parallelism.")) return problems.add(message);
+    const bool from_file = !p.pipeline_parallel_schedule_csv.value_or("").empty();
+    problems.add(from_file ? fmt::format("parallelism.pipeline_parallel_schedule_csv: {}", message)
+                           : fmt::format("parallelism.pipeline_parallel_schedule: {} (microbatches are "
+                                         "training.local_batch_size / pipeline_parallel_microbatch_size)",
+                                         message));
   }
 }
 
@@ -286,7 +332,17 @@ Parallelized parallelize_as_pipeline(const ModelToParallelize& model, const conf
     stages.push_back(std::move(stage));
   }
 
-  // 2. How they run, and what travels between them: where a tensor is spread over tp ranks, a part of it.
+  // 2. What several stages use, one of them trains.
+  std::vector<pipeline::TiedParameter> tied = tied_parameters(plan, *model.whole, stages);
+  for (const PipelineStage& stage : stages) {
+    for (nn::Parameter* parameter : stage.model->parameters()) {
+      const bool follows =
+          std::any_of(tied.begin(), tied.end(), [&](const auto& t) { return t.follower == parameter; });
+      if (!follows) parallelized.parameters.push_back(parameter);
+    }
+  }
+
+  // 3. How they run, and what travels between them: where a tensor is spread over tp ranks, a part of it.
   const auto infer = [job, stages = plan.stages, build = model.build, placement = model.between_blocks,
                       tp_degree = mesh.size("tp")](at::IntArrayRef tokens_sizes) {
     Boundaries boundaries = infer_boundaries(job, stages, build, tokens_sizes);
@@ -296,8 +352,9 @@ Parallelized parallelize_as_pipeline(const ModelToParallelize& model, const conf
     }
     return boundaries;
   };
-  parallelized.forward_backward = std::make_unique<Pipeline>(
-      plan.schedule, std::move(stages), job.parallelism.pipeline_parallel_microbatch_size, mesh.group("pp"), infer);
+  parallelized.forward_backward =
+      std::make_unique<Pipeline>(plan.schedule, std::move(stages), job.parallelism.pipeline_parallel_microbatch_size,
+                                 pipeline::TiedParameters(std::move(tied), mesh.group("pp")), mesh.group("pp"), infer);
   return parallelized;
 }
 

@@ -15,22 +15,30 @@ uint64_t hash_of(std::string_view text) {
   return hash;
 }
 
-void fill(Parameter& parameter, kernels::RandomNormal distribution) {
+void fill(Parameter& parameter, const std::string& stream, kernels::RandomNormal distribution) {
   const at::Tensor& tensor = parameter.get();
   TORCH_INTERNAL_ASSERT(!tensor.is_meta(), "init before to_empty: ", parameter.fqn());
-  distribution.stream = hash_of(parameter.fqn());
+  distribution.stream = hash_of(stream);
   kernels::random_normal_(tensor, distribution);
 }
 
 }  // namespace
 
 void Initializer::normal(Parameter& parameter, double mean, double std) const {
-  fill(parameter, {.seed = seed_, .mean = mean, .std = std});
+  fill(parameter, stream_of(parameter), {.seed = seed_, .mean = mean, .std = std});
 }
 
 void Initializer::trunc_normal(Parameter& parameter, double mean, double std, double low, double high) const {
-  fill(parameter, {.seed = seed_, .mean = mean, .std = std, .low = low, .high = high});
+  fill(parameter, stream_of(parameter), {.seed = seed_, .mean = mean, .std = std, .low = low, .high = high});
 }
+
+Initializer Initializer::as(std::string_view fqn) const {
+  Initializer other = *this;
+  other.fqn_ = fqn;
+  return other;
+}
+
+std::string Initializer::stream_of(const Parameter& parameter) const { return fqn_.value_or(parameter.fqn()); }
 
 void Initializer::ones(Parameter& parameter) const {
   at::NoGradGuard no_grad;

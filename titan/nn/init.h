@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "titan/nn/module.h"
@@ -22,11 +24,17 @@ class Initializer {
   // units of std).
   void trunc_normal(Parameter& parameter, double mean, double std, double low = -2.0, double high = 2.0) const;
 
+  // Draws what a parameter named `fqn` would get: for one that is tied to it.
+  Initializer as(std::string_view fqn) const;
+
   void ones(Parameter& parameter) const;
   void zeros(Parameter& parameter) const;
 
  private:
+  std::string stream_of(const Parameter& parameter) const;
+
   uint64_t seed_;
+  std::optional<std::string> fqn_;  // in the place of the parameters' own
 };
 
 }  // namespace titan::nn

@@ -80,7 +80,7 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, st
   encode_document_ = [tokenizer](std::string_view text) { return tokenizer->encode_document(text); };
   try {
     build_model(spec);
-    optimizer_ = std::make_unique<optim::Adam>(parameters(), optim::adam_options_from(job_.optimizer));
+    optimizer_ = std::make_unique<optim::Adam>(model_.parameters, optim::adam_options_from(job_.optimizer));
   } catch (const c10::OutOfMemoryError& error) {
     throw_with_holders(error, "set-up");
   }
@@ -127,15 +127,6 @@ void Trainer::build_model(const models::ModelSpec& spec) {
                                     .reset_peak_memory = [device = device_] { metrics::reset_peak_memory(device); }});
 }
 
-std::vector<nn::Parameter*> Trainer::parameters() const {
-  std::vector<nn::Parameter*> all;
-  for (const auto& part : model_.parts) {
-    const std::vector<nn::Parameter*> of_part = part->parameters();
-    all.insert(all.end(), of_part.begin(), of_part.end());
-  }
-  return all;
-}
-
 models::LossFunction Trainer::loss_scaled_by(double scale) const {
   return [scale, num_chunks = job_.training.loss_chunks](const at::Tensor& hidden, const at::Tensor& labels,
                                                          nn::Linear& output) {
@@ -151,7 +142,7 @@ std::map<std::string, at::Tensor> Trainer::whole(const std::map<std::string, at:
 
 checkpoint::TrainState Trainer::own_state() const {
   checkpoint::TrainState state;
-  for (const nn::Parameter* parameter : parameters()) state.model[parameter->fqn()] = parameter->get().detach();
+  for (const nn::Parameter* parameter : model_.parameters) state.model[parameter->fqn()] = parameter->get().detach();
   state.optimizer = optimizer_->state();
   state.counters = counters_of({.step = step_,
                                 .schedule_step = schedule_step_,
@@ -377,7 +368,7 @@ void Trainer::throw_with_holders(const c10::OutOfMemoryError& error, const std::
   const metrics::MemoryStats memory = metrics::memory_of(device_);
   std::vector<Holder> holders;
   std::map<std::string, at::Tensor> by_name, gradients;
-  for (const nn::Parameter* parameter : parameters()) {
+  for (const nn::Parameter* parameter : model_.parameters) {
     by_name[parameter->fqn()] = parameter->get();
     if (parameter->get().grad().defined()) gradients[parameter->fqn()] = parameter->get().grad();
   }

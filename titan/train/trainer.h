@@ -105,8 +105,7 @@ class Trainer {
   // Throws `error` anew, with who holds the memory.
   [[noreturn]] void throw_with_holders(const c10::OutOfMemoryError& error, const std::string& when) const;
 
-  checkpoint::TrainState own_state() const;        // as this rank holds it
-  std::vector<nn::Parameter*> parameters() const;  // on this rank
+  checkpoint::TrainState own_state() const;  // as this rank holds it
   models::LossFunction loss_scaled_by(double scale) const;
   void set_position(const RunPosition& position);
   void build_model(const models::ModelSpec& spec);

@@ -63,14 +63,16 @@ class Run {
     const StageHooks& hooks = stage(action.stage).hooks();
     switch (action.kind) {
       case kForward:
-        return forward(action.stage, action.microbatch);
+        return forward(action);
       case kFullBackward:
-        return backward(action.stage, action.microbatch, &Stage::backward);
+        return backward(action, &Stage::backward);
       case kBackwardInput:
-        return backward(action.stage, action.microbatch, &Stage::backward_input);
-      case kBackwardWeight:
+        return backward(action, &Stage::backward_input);
+      case kBackwardWeight: {
+        const Timer timer(*this, action);
         stage(action.stage).backward_weight(action.microbatch);
         return hooks.keep_gradients();
+      }
       case kUnshard:
         return hooks.unshard();
       case kReshard:
@@ -83,8 +85,26 @@ class Run {
     }
   }
 
-  void forward(int64_t index, int64_t microbatch) {
+  // Tells how long what happens in its lifetime takes.
+  class Timer {
+   public:
+    Timer(const Run& run, const Action& action) : run_(run), action_(action), start_(RunOptions::Clock::now()) {}
+    ~Timer() {
+      if (run_.options_.on_compute) run_.options_.on_compute(action_, start_, RunOptions::Clock::now());
+    }
+    Timer(const Timer&) = delete;
+    Timer& operator=(const Timer&) = delete;
+
+   private:
+    const Run& run_;
+    const Action& action_;
+    RunOptions::Clock::time_point start_;
+  };
+
+  void forward(const Action& action) {
+    const int64_t index = action.stage, microbatch = action.microbatch;
     const at::Tensor input = index == 0 ? at::Tensor() : take(inputs_, index, microbatch);
+    const Timer timer(*this, action);
     at::Tensor output = stage(index).forward(microbatch, input);
     stage(index).hooks().keep_gradients();
     if (index + 1 == lowered_.shape.num_stages) return;
@@ -97,9 +117,11 @@ class Run {
 
   using Backward = at::Tensor (Stage::*)(int64_t, const at::Tensor&);
 
-  void backward(int64_t index, int64_t microbatch, Backward kind) {
+  void backward(const Action& action, Backward kind) {
+    const int64_t index = action.stage, microbatch = action.microbatch;
     const bool from_loss = index + 1 == lowered_.shape.num_stages;
     const at::Tensor grad_output = from_loss ? at::Tensor() : take(gradients_, index, microbatch);
+    const Timer timer(*this, action);
     hand_back(index, microbatch, (stage(index).*kind)(microbatch, grad_output));
     stage(index).hooks().keep_gradients();
   }

@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -31,6 +32,10 @@ struct RunOptions {
   std::function<Boundary(int64_t stage, int64_t microbatch)> boundary;
   at::Device device = at::kCPU;
   bool reduce_gradients = true;  // at REDUCE_GRAD; false: gradients wait for a later run
+  // Told of each compute action when it is over. Its time begins when its inputs are there. (On a GPU, that of the
+  // host.)
+  using Clock = std::chrono::steady_clock;
+  std::function<void(const Action& action, Clock::time_point start, Clock::time_point end)> on_compute;
 };
 
 // Goes once through this rank's actions of `lowered`. stages: this rank's, begun. group: the pipeline's ranks, in the

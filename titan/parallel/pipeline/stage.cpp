@@ -22,8 +22,8 @@ at::Tensor Stage::forward(int64_t microbatch, const at::Tensor& input) {
   if (input.defined()) leaf = input.detach().set_requires_grad(true);
   at::Tensor output = forward_(microbatch, leaf);
   TORCH_INTERNAL_ASSERT(output.requires_grad(), "stage ", index_, " has no parameter to train");
-  const bool is_new =
-      passed_.try_emplace(microbatch, leaf, torch::autograd::impl::gradient_edge(output), output.options()).second;
+  Passed passed{leaf, torch::autograd::impl::gradient_edge(output), output.options()};
+  const bool is_new = passed_.try_emplace(microbatch, std::move(passed)).second;
   TORCH_INTERNAL_ASSERT(is_new, "stage ", index_, ", microbatch ", microbatch, ": a second forward");
   return output.detach();
 }

@@ -10,9 +10,9 @@ namespace {
 
 class Player {
  public:
-  Player(const Schedule& schedule, const ActionCosts& costs)
+  Player(const Schedule& schedule, const std::vector<ActionCosts>& by_stage)
       : schedule_(schedule),
-        costs_(costs),
+        costs_(by_stage),
         forward_end_(schedule.shape.num_stages * schedule.shape.num_microbatches),
         input_end_(forward_end_.size()),
         next_(schedule.ranks.size()),
@@ -58,7 +58,7 @@ class Player {
     const std::optional<double> end = at(ends, input->stage, input->microbatch);
     if (!end) return {};
     const auto& rank_of = schedule_.rank_of_stage;
-    return rank_of.at(input->stage) == rank_of.at(part.stage) ? *end : *end + costs_.comm;
+    return rank_of.at(input->stage) == rank_of.at(part.stage) ? *end : *end + costs_.front().comm;
   }
 
   // Runs the rank's next action if all that it waits for is known.
@@ -74,7 +74,8 @@ class Player {
       if (!arrived) return false;
       start = std::max(start, *arrived);
     }
-    const double end = start + costs_.of(action);
+    double end = start;
+    for (const Action& part : parts_of(action)) end += costs_.at(static_cast<size_t>(part.stage)).of(part);
     for (const Action& part : parts_of(action)) finish(part, rank, end);
     timeline.slots.push_back(TimelineSlot{action, start, end});
     timeline.busy += end - start;
@@ -117,10 +118,10 @@ class Player {
   }
 
   const Schedule& schedule_;
-  const ActionCosts& costs_;
-  Ends forward_end_, input_end_;  // [stage, microbatch]
-  std::vector<size_t> next_;      // [rank]: position of the next action
-  std::vector<int64_t> live_;     // [rank]: activations
+  const std::vector<ActionCosts>& costs_;  // [stage]
+  Ends forward_end_, input_end_;           // [stage, microbatch]
+  std::vector<size_t> next_;               // [rank]: position of the next action
+  std::vector<int64_t> live_;              // [rank]: activations
   Timeline timeline_;
 };
 
@@ -152,6 +153,13 @@ double Timeline::idle_share() const {
   return 1 - busy / (static_cast<double>(ranks.size()) * total);
 }
 
-Timeline simulate(const Schedule& schedule, const ActionCosts& costs) { return Player(schedule, costs).play(); }
+Timeline simulate(const Schedule& schedule, const ActionCosts& costs) {
+  return simulate(schedule, std::vector<ActionCosts>(static_cast<size_t>(schedule.shape.num_stages), costs));
+}
+
+Timeline simulate(const Schedule& schedule, const std::vector<ActionCosts>& by_stage) {
+  TORCH_INTERNAL_ASSERT(static_cast<int64_t>(by_stage.size()) == schedule.shape.num_stages);
+  return Player(schedule, by_stage).play();
+}
 
 }  // namespace titan::pipeline

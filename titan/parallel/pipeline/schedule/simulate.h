@@ -13,7 +13,7 @@
 
 namespace titan::pipeline {
 
-// In any unit of time, the same for all stages. B takes input + weight.
+// In any unit of time. B takes input + weight.
 struct ActionCosts {
   double forward = 1;
   double input = 1;
@@ -50,5 +50,7 @@ struct Timeline {
 
 // `schedule` has compute actions only.
 Timeline simulate(const Schedule& schedule, const ActionCosts& costs = {});
+// The same with costs for each stage, measured ones for example; `comm` is the first one's. [num_stages]
+Timeline simulate(const Schedule& schedule, const std::vector<ActionCosts>& by_stage);
 
 }  // namespace titan::pipeline
