@@ -190,7 +190,7 @@ std::optional<LoadSource> Checkpointer::load_newest(TrainState& state) const {
       logging::warning("{} is passed over: {}", found[i].path.string(), error.what_without_backtrace());
     }
   }
-  const auto initial = found.empty() ? initial_source() : std::nullopt;
+  auto initial = found.empty() ? initial_source() : std::nullopt;
   if (initial) load(*initial, state);
   return initial;
 }

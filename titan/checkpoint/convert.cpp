@@ -53,7 +53,7 @@ void convert_from_hugging_face(const TensorReader& from, const ForeignFormat& fo
     const TensorInfo stored{stored_dtype(info.dtype, dtype), info.shape};
     const auto max_elements = static_cast<int64_t>(kMaxRecordBytes / c10::elementSize(stored.dtype));
     for (const Box& box : split(whole_of(info.shape), max_elements)) {
-      items.push_back({.name = *fqn, .info = stored, .box = box, .data = [&from, &format, name, fqn, box] {
+      items.push_back({.name = *fqn, .info = stored, .box = box, .data = [&from, &format, name = name, fqn, box] {
                          return view_of(format.from_foreign(*fqn, from.read(name)), box);
                        }});
     }

@@ -86,7 +86,7 @@ at::Tensor DcpReader::read(const std::string& name) const {
   if (tensor.chunks.size() == 1) return read_chunk(name, tensor, tensor.chunks[0]).contiguous();
 
   const at::NoGradGuard no_grad;
-  const auto whole = at::empty(tensor.info.shape, tensor.info.dtype);
+  auto whole = at::empty(tensor.info.shape, tensor.info.dtype);
   for (const DcpChunk& chunk : tensor.chunks) view_of(whole, chunk.box).copy_(read_chunk(name, tensor, chunk));
   return whole;
 }

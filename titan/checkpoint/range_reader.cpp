@@ -11,18 +11,20 @@ RangeReader::RangeReader(std::shared_ptr<const MappedFile> file, const WrittenFi
     : file_(std::move(file)), written_(written), checked_(written == nullptr ? 0 : written->block_crc32s.size()) {}
 
 void RangeReader::read(uint64_t offset, std::span<std::byte> to) const {
-  read_unchecked(offset, to);
-  if (written_ == nullptr || to.empty()) return;
-  const uint64_t end = offset + to.size();
-  for (uint64_t block = offset / kChecksumBlock; block * kChecksumBlock < end; ++block) {
-    const uint64_t begin_of_block = block * kChecksumBlock;
+  if (written_ == nullptr) return read_unchecked(offset, to);
+  while (!to.empty()) {
+    // Block by block: what has just been read is checked while it is in the cache.
+    const uint64_t block = offset / kChecksumBlock, begin_of_block = block * kChecksumBlock;
     const uint64_t end_of_block = std::min(begin_of_block + kChecksumBlock, written_->num_bytes);
-    if (begin_of_block < offset || end_of_block > end) {
-      check_block(block);
+    const auto part = to.first(std::min<size_t>(to.size(), begin_of_block + kChecksumBlock - offset));
+    read_unchecked(offset, part);
+    if (begin_of_block == offset && end_of_block == offset + part.size()) {
+      check_blocks(file_->path(), *written_, block, part);
     } else {
-      // What has just been read is what is checked: no second look at the file.
-      check_blocks(file_->path(), *written_, block, to.subspan(begin_of_block - offset, end_of_block - begin_of_block));
+      check_block(block);
     }
+    offset += part.size();
+    to = to.subspan(part.size());
   }
 }
 

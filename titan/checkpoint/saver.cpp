@@ -161,7 +161,7 @@ std::string Saver::run(const SaveRequest& request, int64_t serial) const {
     const std::string others = wait_for(done_key(serial, rank));
     if (error.empty() && !others.empty()) error = fmt::format("rank {}: {}", rank, others);
   }
-  if (error.empty()) error = commit(request, serial);
+  if (error.empty()) error = commit(request);
   if (!error.empty()) folder_.abandon(request.step);
   if (num_ranks_ == 1) return error;
   for (int64_t rank = 0; rank < num_ranks_; ++rank) store_->deleteKey(done_key(serial, rank));
@@ -170,7 +170,7 @@ std::string Saver::run(const SaveRequest& request, int64_t serial) const {
   return error;
 }
 
-std::string Saver::commit(const SaveRequest& request, int64_t serial) const {
+std::string Saver::commit(const SaveRequest& request) const {
   const fs::path folder = folder_.saving_path(request.step);
   try {
     WrittenShard all;

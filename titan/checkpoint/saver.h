@@ -76,7 +76,7 @@ class Saver {
   distributed::World* talks() const { return num_ranks_ > 1 ? world_.get() : nullptr; }
   // What went wrong; empty if nothing did.
   std::string run(const SaveRequest& request, int64_t serial) const;
-  std::string commit(const SaveRequest& request, int64_t serial) const;
+  std::string commit(const SaveRequest& request) const;
   void say(const std::string& key, const std::string& error) const;
   std::string wait_for(const std::string& key) const;
 

@@ -35,7 +35,7 @@ std::vector<ShardItem> Staging::copy(const std::vector<ShardItem>& items, int64_
   for_each_of(static_cast<int64_t>(items.size()), num_threads, [&](int64_t i) {
     const at::NoGradGuard no_grad_here;
     ShardItem& item = staged[static_cast<size_t>(i)];
-    const auto place = buffer_.narrow(0, places[static_cast<size_t>(i)], static_cast<int64_t>(item.num_bytes()))
+    at::Tensor place = buffer_.narrow(0, places[static_cast<size_t>(i)], static_cast<int64_t>(item.num_bytes()))
                            .view(item.info.dtype)
                            .view(item.box.sizes);
     place.copy_(item.data());
