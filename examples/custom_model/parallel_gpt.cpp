@@ -184,6 +184,9 @@ void check(const config::JobConfig& job, config::Problems& problems) {
     problems.add(fmt::format("training.seq_len: parallel_gpt has {} positions, got {}; set model.args.max_seq_len",
                              sizes.max_seq_len, job.training.seq_len));
   }
+  if (job.parallelism.pipeline_parallel_degree > 1) {
+    problems.add("parallelism.pipeline_parallel_degree: parallel_gpt runs whole only; use 1");
+  }
   if (job.parallelism.tensor_parallel_degree > 1) {
     problems.add("parallelism.tensor_parallel_degree: parallel_gpt has no sharding table; use 1");
   }
