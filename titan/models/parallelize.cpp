@@ -230,12 +230,11 @@ Parallelized parallelize(const ModelToParallelize& model, const config::JobConfi
   std::string checkpointing;
   const auto ring = mesh.size("cp") > 1 ? make_ring(job.parallelism, mesh) : nullptr;
   if (mesh.size("pp") > 1) {
-    parallelized =
-        parallelize_as_pipeline(model, job, mesh, device, [&](LanguageModel& stage, int64_t forwards_in_flight) {
-          Techniques techniques = apply_techniques(stage, model.sharding, ring, job, mesh, device, forwards_in_flight);
-          if (checkpointing.empty()) checkpointing = techniques.checkpointing.description;
-          return stage_techniques(std::move(techniques));
-        });
+    parallelized = parallelize_as_pipeline(model, job, mesh, [&](LanguageModel& stage, int64_t forwards_in_flight) {
+      Techniques techniques = apply_techniques(stage, model.sharding, ring, job, mesh, device, forwards_in_flight);
+      if (checkpointing.empty()) checkpointing = techniques.checkpointing.description;
+      return stage_techniques(std::move(techniques));
+    });
   } else {
     Techniques techniques = apply_techniques(*model.whole, model.sharding, ring, job, mesh, device);
     checkpointing = techniques.checkpointing.description;

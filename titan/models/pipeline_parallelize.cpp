@@ -230,9 +230,9 @@ class Pipeline : public ForwardBackward {
       const bool is_last = index + 1 == lowered.shape.num_stages;
       each.stage->begin([&, index, is_last](int64_t microbatch, const at::Tensor& input) {
         const TokenBatch& batch = microbatches.at(static_cast<size_t>(microbatch));
-        const at::Tensor hidden = (*each.model)(index == 0 ? batch.tokens : input, batch.places);
+        at::Tensor hidden = (*each.model)(index == 0 ? batch.tokens : input, batch.places);
         if (!is_last) return hidden;
-        const at::Tensor loss = loss_of(hidden, batch.labels, *each.model->output_layer());
+        at::Tensor loss = loss_of(hidden, batch.labels, *each.model->output_layer());
         sum.add_(loss.detach());
         return loss;
       });
@@ -309,8 +309,7 @@ void check_pipeline(const config::JobConfig& job, std::shared_ptr<LanguageModel>
 }
 
 Parallelized parallelize_as_pipeline(const ModelToParallelize& model, const config::JobConfig& job,
-                                     const distributed::DeviceMesh& mesh, at::Device device,
-                                     const ApplyToStage& apply) {
+                                     const distributed::DeviceMesh& mesh, const ApplyToStage& apply) {
   const PipelinePlan plan = plan_pipeline(job, *model.whole);
   const int64_t pp_rank = mesh.coordinate("pp");
   logging::info("Applied pipeline parallelism to the model: {}", plan.description);

@@ -43,6 +43,6 @@ using ApplyToStage = std::function<StageTechniques(LanguageModel& stage, int64_t
 
 // Every rank calls it.
 Parallelized parallelize_as_pipeline(const ModelToParallelize& model, const config::JobConfig& job,
-                                     const distributed::DeviceMesh& mesh, at::Device device, const ApplyToStage& apply);
+                                     const distributed::DeviceMesh& mesh, const ApplyToStage& apply);
 
 }  // namespace titan::models
