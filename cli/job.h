@@ -2,6 +2,7 @@
 // join the ranks.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "titan/config/reader.h"
@@ -19,11 +20,14 @@ const models::ModelSpec* find_model(const config::JobConfig& job, config::Proble
 // notes. Throws c10::ValueError with everything that is wrong, those of `problems` first.
 const models::ModelSpec& check_job(config::Reading& reading, int64_t world_size, config::Problems& problems);
 
-// Collective over the ranks of `info`.
-// Tensors on `device` have process groups too. `make_backend`, if given, replaces the backend that the job asks for
-// (tests).
+// What tests put into a world.
+struct PlantedInWorld {
+  distributed::BackendFactory make_backend;  // instead of the one that the job asks for
+  std::function<bool(const distributed::PlannedOperation&, distributed::ProcessGroup&)> before_operation;
+};
+
+// Collective over the ranks of `info`. Tensors on `device` have process groups too.
 std::shared_ptr<distributed::World> make_world(const config::JobConfig& job, const distributed::RankInfo& info,
-                                               const device::ComputeDevice& device,
-                                               distributed::BackendFactory make_backend = {});
+                                               const device::ComputeDevice& device, PlantedInWorld planted = {});
 
 }  // namespace titan::cli

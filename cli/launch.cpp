@@ -99,7 +99,8 @@ int run_launch(const Arguments& arguments) {
           "local ranks whose output is shown, separated by commas, or all (the variable LOG_RANK, or 0)");
   add("--log-dir,--log_dir", options.log_dir, "also keep each rank's output, in DIR/rank<k>/{stdout,stderr}.log")
       ->type_name("DIR");
-  app.footer("A rank that fails ends the job, with its exit code. SIGINT and SIGTERM are passed on to the ranks.");
+  app.footer(
+      "A rank that fails ends the job, with its exit code. SIGINT, SIGTERM and SIGUSR1 are passed on to the ranks.");
 
   try {
     app.parse(std::vector<std::string>(std::reverse_iterator(separator), arguments.rend()));  // from the end

@@ -26,7 +26,7 @@ constexpr Verb kVerbs[] = {
     {"tokenizer", "encode, decode, train a tokenizer", titan::cli::run_tokenizer},
     {"data", "inspect and prepare datasets", nullptr},
     {"checkpoint", "list, show, verify, compare and remove checkpoints", titan::cli::run_checkpoint},
-    {"trace", "explain flight-recorder dumps", nullptr},
+    {"trace", "explain flight-recorder dumps", titan::cli::run_trace},
     {"config", "print, check and document configurations", titan::cli::run_config},
 };
 

@@ -1,8 +1,9 @@
 // titan train: trains a model on this rank. Everything a user can have got wrong is found, all at once, before
 // anything starts.
+#include "cli/train.h"
+
 #include <cstdio>
 
-#include "cli/job.h"
 #include "cli/verbs.h"
 #include "titan/config/reader.h"
 #include "titan/config/writer.h"
@@ -11,7 +12,7 @@
 
 namespace titan::cli {
 
-int run_train(const Arguments& arguments) {
+int run_train_with(const Arguments& arguments, PlantedInWorld planted) {
   config::Problems problems;
   config::Reading reading = config::read(arguments, problems);
   if (reading.help) {
@@ -30,7 +31,7 @@ int run_train(const Arguments& arguments) {
     config::save_if_asked(job);
   }
   const device::ComputeDevice device = device::open_compute_device(ranks.local_rank, ranks.local_world_size);
-  train::Trainer trainer(job, spec, make_world(job, ranks, device), device);
+  train::Trainer trainer(job, spec, make_world(job, ranks, device, std::move(planted)), device);
   if (job.checkpoint.create_seed_checkpoint) {
     trainer.save_seed_checkpoint();
   } else {
@@ -38,5 +39,7 @@ int run_train(const Arguments& arguments) {
   }
   return 0;
 }
+
+int run_train(const Arguments& arguments) { return run_train_with(arguments, {}); }
 
 }  // namespace titan::cli

@@ -16,6 +16,7 @@ int run_convert(const Arguments& arguments);
 int run_launch(const Arguments& arguments);
 int run_plan(const Arguments& arguments);
 int run_tokenizer(const Arguments& arguments);
+int run_trace(const Arguments& arguments);
 int run_train(const Arguments& arguments);
 int run_verify(const Arguments& arguments);
 

@@ -74,7 +74,7 @@ int run_worker(const Options& options, const PlantedFaults& faults) {
   logging::set_rank(ranks.rank);
   const models::ModelSpec& spec = check_job(reading, ranks.world_size, problems);
   const device::ComputeDevice device = device::open_compute_device(ranks.local_rank, ranks.local_world_size);
-  const auto world = make_world(reading.config, ranks, device, faults.make_backend);
+  const auto world = make_world(reading.config, ranks, device, {.make_backend = faults.make_backend});
   if (is_reference) {
     verify::record_reference(reading.config, spec, world, device, *options.worker);
   } else {

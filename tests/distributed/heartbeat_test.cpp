@@ -121,5 +121,53 @@ TEST(Heartbeat, BlamesTheHostOfAStoreThatHangsAndDoesNotHangItself) {
   store->set_stopped(false);
 }
 
+// What each rank carries is there for the others, and tells those that run from those that do not.
+TEST(Heartbeat, ShowsHowFarOthersHaveCome) {
+  const auto store = c10::make_intrusive<c10d::HashStore>();
+  const auto first = heartbeat(store, 0, 3), second = heartbeat(store, 1, 3);
+  second->carry([] { return "0,1,2=812"; });
+  std::map<int64_t, Heartbeat::Peer> peers;
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  do {
+    peers = first->look_at({0, 1, 2});
+  } while ((peers.at(1).positions.empty() || !peers.at(2).is_silent) && std::chrono::steady_clock::now() < give_up);
+  EXPECT_EQ(peers.at(0).positions, "");
+  EXPECT_EQ(peers.at(1).positions, "0,1,2=812");
+  EXPECT_FALSE(peers.at(1).is_silent);
+  EXPECT_TRUE(peers.at(2).is_silent);
+  second->say_goodbye(Heartbeat::Ending::kDone);
+  EXPECT_TRUE(first->look_at({1}).at(1).has_ended);
+}
+
+// News of a rank that waits long comes each time, that of a failure once: the first.
+TEST(Heartbeat, BringsNewsToAll) {
+  const auto store = c10::make_intrusive<c10d::HashStore>();
+  const auto first = heartbeat(store, 0, 2), second = heartbeat(store, 1, 2);
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::string> heard;
+  first->on_news([&](Heartbeat::News news, const std::string& text) {
+    const std::scoped_lock lock(mutex);
+    heard.push_back((news == Heartbeat::News::kSlow ? "slow: " : "failed: ") + text);
+    changed.notify_all();
+  });
+  const auto wait_for = [&](size_t count) {
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, std::chrono::seconds(20), [&] { return heard.size() >= count; });
+  };
+  second->tell(Heartbeat::News::kSlow, "a");
+  wait_for(1);
+  second->tell(Heartbeat::News::kSlow, "b");
+  wait_for(2);
+  second->tell(Heartbeat::News::kFailed, "c");
+  second->tell(Heartbeat::News::kFailed, "d");
+  wait_for(3);
+  second->tell(Heartbeat::News::kSlow, "e");
+  wait_for(4);
+  const std::scoped_lock lock(mutex);
+  EXPECT_EQ(heard, (std::vector<std::string>{"slow: a", "slow: b", "failed: c", "slow: e"}));
+  first->on_news({});
+}
+
 }  // namespace
 }  // namespace titan::distributed

@@ -190,12 +190,10 @@ void visit_fields(Comm& s, Visitor&& field) {
         within(1, kMaxDegree));
   field("train_timeout_seconds", s.train_timeout_seconds, "How long a collective may take after the first step.",
         within(1, kMaxDegree));
-  field("trace_buf_size", s.trace_buf_size, "Collectives that the flight recorder remembers; 0: it is off.",
-        at_least(0) | accepted());
-  field("save_traces_folder", s.save_traces_folder, "Folder of the flight recorder's dumps, under job.dump_folder.",
-        accepted());
-  field("save_traces_file_prefix", s.save_traces_file_prefix, "How the dumps' names begin; the rank follows.",
-        accepted());
+  field("trace_buf_size", s.trace_buf_size,
+        "Operations between ranks that the flight recorder of each rank remembers; 0: it is off.", at_least(0));
+  field("save_traces_folder", s.save_traces_folder, "Folder of the flight recorder's dumps, under job.dump_folder.");
+  field("save_traces_file_prefix", s.save_traces_file_prefix, "How the dumps' names begin; the rank follows.");
   field("mode", s.mode, "Real communication, none (dry run), or all ranks simulated by one process.",
         one_of({"default", "fake_backend", "local_tensor"}) | not_yet() | works_with({"default", "fake_backend"}));
   field("cpu_backend", s.cpu_backend,

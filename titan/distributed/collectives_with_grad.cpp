@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "titan/distributed/collectives.h"
+#include "titan/distributed/recorder/served_module.h"
 
 namespace titan::distributed {
 namespace {
@@ -25,6 +26,7 @@ class CommunicationBackward : public torch::autograd::Node {
  protected:
   // A gradient that is not there is zero: the other ranks wait for this one all the same.
   torch::autograd::variable_list apply(torch::autograd::variable_list&& grads) override {
+    const recorder::ServedModule served(served_);
     const at::Tensor grad = grads.front().defined() ? grads.front() : input_metadata(0).zeros_like();
     return {backward_(grad)};
   }
@@ -32,6 +34,7 @@ class CommunicationBackward : public torch::autograd::Node {
  private:
   std::string name_;
   Direction backward_;
+  recorder::ModuleName served_ = recorder::served_module();  // by the forward
 };
 
 at::Tensor communicate(const char* name, const at::Tensor& x, const Direction& forward, Direction backward) {

@@ -30,6 +30,9 @@ DeviceMesh::DeviceMesh(std::shared_ptr<World> world, std::vector<Axis> axes) : w
     axis->extents.front().stride = stride;
     stride *= axis->size();
   }
+  for (const Line& axis : axes_) {
+    if (axis.size() > 1) world_->name_group(ranks(axis.name), axis.name);
+  }
 }
 
 std::vector<Axis> DeviceMesh::axes() const {
@@ -81,6 +84,11 @@ DeviceMesh DeviceMesh::with_view(std::string name, std::initializer_list<std::st
   }
   DeviceMesh mesh = *this;
   mesh.views_.push_back(std::move(view));
+  const std::string& view_name = mesh.views_.back().name;
+  // Of all ranks it is the world.
+  if (mesh.size(view_name) > 1 && mesh.size(view_name) < world_->size()) {
+    world_->name_group(mesh.ranks(view_name), view_name);
+  }
   return mesh;
 }
 

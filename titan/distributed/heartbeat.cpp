@@ -14,9 +14,10 @@
 
 #include "titan/distributed/process_group.h"
 
-// A rank's key holds "<milliseconds it ran> <state> <operation>". The times of two ranks compare since all began to
-// count together; clocks of machines need not agree. Under "verdict" stands the first reason that was found: those
-// who ask when the store or its witnesses are gone already know it from their last beat.
+// A rank's key holds "<milliseconds it ran> <state> <positions> <operation>". The times of two ranks compare since all
+// began to count together; clocks of machines need not agree. Under "verdict" stands the first reason that was found:
+// those who ask when the store or its witnesses are gone already know it from their last beat. "news" counts what was
+// written under "verdict", "failed" and "slow", so that a beat of a job that is well asks for one number only.
 
 namespace titan::distributed {
 namespace {
@@ -28,23 +29,30 @@ constexpr size_t kMostRanksAsked = 512;  // beyond, only those of the operation:
 // kWaited: in vain, and looks for the reason, which takes a store; kTold: the same, and has found it.
 constexpr char kRunning[] = "running", kWaited[] = "waited", kTold[] = "told", kDone[] = "done", kFailed[] = "failed";
 
+constexpr char kNoPositions[] = "-";
+
 struct Report {
   milliseconds ran{0};
   std::string state = kRunning;
+  std::string positions;
   std::string operation;
 };
 
 Report parse(const std::string& text) {
   Report report;
-  const size_t first = text.find(' '), second = text.find(' ', first + 1);
-  if (first == std::string::npos || second == std::string::npos) return report;
+  const size_t first = text.find(' '), second = text.find(' ', first + 1), third = text.find(' ', second + 1);
+  if (first == std::string::npos || second == std::string::npos || third == std::string::npos) return report;
   report.ran = milliseconds(std::stoll(text.substr(0, first)));
   report.state = text.substr(first + 1, second - first - 1);
-  report.operation = text.substr(second + 1);
+  report.positions = text.substr(second + 1, third - second - 1);
+  if (report.positions == kNoPositions) report.positions.clear();
+  report.operation = text.substr(third + 1);
   return report;
 }
 
 std::string key_of(int64_t rank) { return fmt::format("heartbeat/{}", rank); }
+
+std::string key_of(Heartbeat::News news) { return news == Heartbeat::News::kFailed ? "failed" : "slow"; }
 
 std::string in_seconds(milliseconds time) { return fmt::format("{:.0f} s", static_cast<double>(time.count()) / 1000); }
 
@@ -66,6 +74,12 @@ struct Heartbeat::Shared {
   bool stopping = false, ended = false;
   std::string verdict;  // the job's, once known
   Clock::time_point last_answer = Clock::now();
+  std::function<std::string()> positions;
+  std::function<void(News, const std::string&)> on_news;
+
+  // The thread's own.
+  int64_t news_read = 0;
+  std::map<News, std::string> news_told;
 
   milliseconds ran() const { return std::chrono::duration_cast<milliseconds>(Clock::now() - start); }
 
@@ -111,21 +125,59 @@ struct Heartbeat::Shared {
 
   // Whether the store answered. A store that is gone is no failure of this rank: what needs it will say so.
   bool beat() {
+    std::function<std::string()> carried;
+    {
+      const std::scoped_lock lock(mutex);
+      carried = positions;
+    }
+    std::string along = carried ? carried() : "";
+    if (along.empty()) along = kNoPositions;
     std::string value;
     {
       const std::scoped_lock lock(mutex);
-      value = fmt::format("{} {} {}", ran().count(), state, operation);
+      value = fmt::format("{} {} {} {}", ran().count(), state, along, operation);
     }
     try {
       store->set(key_of(rank), value);
-      std::string known;
-      if (store->check({"verdict"})) known = store->get_to_str("verdict");
+      const int64_t news = store->add("news", 0);
+      if (news != news_read) read_news();
+      news_read = news;
       const std::scoped_lock lock(mutex);
-      if (!known.empty()) verdict = known;
       last_answer = Clock::now();
       return true;
     } catch (const std::exception&) {
       return false;
+    }
+  }
+
+  void read_news() {
+    if (store->check({"verdict"})) {
+      const std::string known = store->get_to_str("verdict");
+      const std::scoped_lock lock(mutex);
+      verdict = known;
+    }
+    for (const News news : {News::kSlow, News::kFailed}) {
+      if (!store->check({key_of(news)})) continue;
+      const std::string text = store->get_to_str(key_of(news));
+      if (std::exchange(news_told[news], text) == text) continue;
+      std::function<void(News, const std::string&)> action;
+      {
+        const std::scoped_lock lock(mutex);
+        action = on_news;
+      }
+      if (action) action(news, text);
+    }
+  }
+
+  void write_news(News news, const std::string& text) {
+    try {
+      if (news == News::kFailed) {
+        store->compareSet(key_of(news), std::string(), text);  // the first one stands
+      } else {
+        store->set(key_of(news), text);
+      }
+      store->add("news", 1);
+    } catch (const std::exception&) {  // the store is gone, and with it whoever would be told
     }
   }
 
@@ -202,12 +254,18 @@ struct Heartbeat::Shared {
     return text;
   }
 
+  std::string own_operation() {
+    const std::scoped_lock lock(mutex);
+    return operation;
+  }
+
   std::string investigate(const std::vector<int64_t>& ranks) {
     const std::vector<int64_t> asked = ranks_to_ask(ranks);
     const auto begin = Clock::now();
     const auto deadline = begin + options.silent_after + 3 * options.interval;
     const std::string gone = store_host + " is stopped or gone: it serves the store, which does not answer";
 
+    write_news(News::kFailed, fmt::format("rank {} waited in vain in {}", rank, own_operation()));
     bool answered = beat();
     const auto first = read(asked);
     while (first && answered) {
@@ -242,6 +300,7 @@ struct Heartbeat::Shared {
     std::string standing = reason;
     try {
       standing = store->compareSet("verdict", std::string(), reason);
+      store->add("news", 1);
     } catch (const std::exception&) {  // the store is gone: our own finding stands
     }
     const std::scoped_lock lock(mutex);
@@ -276,7 +335,52 @@ void Heartbeat::say_goodbye(Ending ending) {
     if (shared_->state != kRunning) return;
     shared_->state = ending == Ending::kDone ? kDone : kFailed;
   }
-  shared_->on_thread([shared = shared_.get()] { shared->beat(); }, shared_->options.silent_after);
+  shared_->on_thread(
+      [shared = shared_.get(), ending] {
+        if (ending == Ending::kFailed) {
+          shared->write_news(News::kFailed, fmt::format("rank {} failed by itself", shared->rank));
+        }
+        shared->beat();
+      },
+      shared_->options.silent_after);
+}
+
+void Heartbeat::carry(std::function<std::string()> positions) {
+  const std::scoped_lock lock(shared_->mutex);
+  shared_->positions = std::move(positions);
+}
+
+void Heartbeat::on_news(std::function<void(News news, const std::string& text)> action) {
+  const std::scoped_lock lock(shared_->mutex);
+  shared_->on_news = std::move(action);
+}
+
+void Heartbeat::tell(News news, const std::string& text) {
+  shared_->on_thread(
+      [shared = shared_.get(), news, text] {
+        shared->write_news(news, text);
+        shared->beat();
+      },
+      shared_->options.silent_after);
+}
+
+std::map<int64_t, Heartbeat::Peer> Heartbeat::look_at(const std::vector<int64_t>& ranks) {
+  const auto peers = std::make_shared<std::map<int64_t, Peer>>();
+  const bool over = shared_->on_thread(
+      [shared = shared_.get(), peers, ranks] {
+        const auto reports = shared->read(ranks);
+        if (!reports) return;
+        for (const auto& [other, report] : *reports) {
+          const milliseconds age = shared->ran() - report.ran;
+          const bool runs = report.state == kRunning;
+          (*peers)[other] = {.is_silent = runs && age > shared->options.silent_after,
+                             .has_ended = report.state == kDone || report.state == kFailed,
+                             .age = age,
+                             .positions = report.positions};
+        }
+      },
+      shared_->options.silent_after + shared_->options.interval);
+  return over ? *peers : std::map<int64_t, Peer>{};
 }
 
 bool Heartbeat::waited() const {

@@ -1,12 +1,15 @@
 // Who of the job's ranks is still there. Every rank writes into the store, about twice a second, for how long it has
 // been running. When an operation fails, the ranks that waited for it say so there, and read who stopped writing or
-// failed by itself. Nothing here ends a job: it only gives a failure its reason.
+// failed by itself. Nothing here ends a job: it only gives a failure its reason. What else ranks must know of each
+// other when something is wrong travels along: how far each has come, and the news that one failed or has waited long.
 #pragma once
 
 #include <c10/util/intrusive_ptr.h>
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,6 +50,27 @@ class Heartbeat {
   // what each waited in. All ranks of the job give the same answer where they can. Takes up to silent_after and a few
   // intervals, since a rank that just died was heard of just now. Never throws.
   std::string blame(const std::string& operation, const std::vector<int64_t>& ranks);
+
+  // --- what travels along ---
+
+  // What `positions` returns, words without spaces, goes with every beat; it is called on the heartbeat's thread.
+  void carry(std::function<std::string()> positions);
+
+  // Another rank as its last beat shows it.
+  struct Peer {
+    bool is_silent = false;  // it runs, but has not been heard of for silent_after
+    bool has_ended = false;  // it said goodbye
+    std::chrono::milliseconds age{0};
+    std::string positions;  // "" if it carries none
+  };
+  // These ranks, by rank. Empty if the store does not answer soon. Never throws.
+  std::map<int64_t, Peer> look_at(const std::vector<int64_t>& ranks);
+
+  // News reaches every rank that runs with its next beat, the author too: kFailed, once, that a rank failed; kSlow, at
+  // any time, that one waits for others and has done so for long. `on_news` is called on the heartbeat's thread.
+  enum class News { kSlow, kFailed };
+  void tell(News news, const std::string& text);
+  void on_news(std::function<void(News news, const std::string& text)> action);
 
   // Returns when every other rank has said goodbye, been told by blame() why it waited in vain, or fallen silent, or
   // after `patience`.

@@ -27,7 +27,7 @@ PendingTensors exchange(std::vector<Message> messages, ProcessGroup& group) {
   const at::NoGradGuard no_grad;
 
   // Every message has a tag: Gloo matches those of one tag in any order.
-  auto operation = std::make_unique<InFlight>("exchange", messages.front().tensor, group);
+  auto operation = std::make_unique<InFlight>("exchange", messages.front().tensor, group, &messages);
   std::vector<at::Tensor> buffers;
   // NCCL runs what is not told to be one after another, so two ranks that both send first would wait for each other.
   c10d::Backend* const backend = group.backend(messages.front().tensor.device());
@@ -40,15 +40,15 @@ PendingTensors exchange(std::vector<Message> messages, ProcessGroup& group) {
     buffers.push_back(tensor.is_contiguous() ? tensor
                       : sends                ? tensor.contiguous()
                                              : at::empty(tensor.sizes(), tensor.options()));
-    if (tensor.numel() == 0) continue;
+    if (tensor.numel() == 0 || operation->is_left_out()) continue;
     const int tag = sends ? group.next_send(message.peer) : group.next_receive(message.peer);
     std::vector<at::Tensor> bytes{bytes_of(buffers.back())};
-    operation->start([&] {
+    operation->start(message, tag, [&] {
       auto work = sends ? backend->send(bytes, peer, tag) : backend->recv(bytes, peer, tag);
       return as_one ? nullptr : work;  // as one, they are waited for as one
     });
   }
-  if (as_one) operation->start([&] { return backend->endCoalescing(); });
+  if (as_one) operation->end_as_one([&] { return backend->endCoalescing(); });
   operation->on_arrival = [messages = std::move(messages), buffers] {
     std::vector<at::Tensor> results;
     for (size_t i = 0; i < messages.size(); ++i) {

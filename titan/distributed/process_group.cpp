@@ -4,25 +4,35 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <utility>
 
-#include "titan/distributed/heartbeat.h"
+#include "titan/distributed/recorder/flight_recorder.h"
 
 namespace titan::distributed {
 
 ProcessGroup::ProcessGroup(std::vector<int64_t> ranks, int64_t rank, c10::intrusive_ptr<c10d::Backend> backend,
                            c10::intrusive_ptr<c10d::Backend> device_backend, std::chrono::milliseconds timeout,
-                           std::shared_ptr<Heartbeat> heartbeat)
+                           GroupObservers observers)
     : ranks_(std::move(ranks)),
       rank_(rank),
       name_(name_of_ranks(ranks_)),
       backend_(std::move(backend)),
       device_backend_(std::move(device_backend)),
       timeout_(timeout),
-      heartbeat_(std::move(heartbeat)),
+      observers_(std::move(observers)),
       num_sent_(ranks_.size()),
-      num_received_(ranks_.size()) {}
+      num_received_(ranks_.size()),
+      messages_to_(ranks_.size()),
+      messages_from_(ranks_.size()) {
+  if (observers_.recorder == nullptr || size() == 1) return;
+  c10d::Backend* const used = device_backend_ ? device_backend_.get() : backend_.get();
+  collectives_ = observers_.recorder->channel({.key = key_of_ranks(ranks_),
+                                               .name = observers_.name.empty() ? name_ : observers_.name,
+                                               .backend = used->getBackendName(),
+                                               .ranks = ranks_});
+}
 
 ProcessGroup::~ProcessGroup() = default;
 
@@ -44,9 +54,30 @@ Partwise* ProcessGroup::device_partwise() {
   return device_partwise_.get();
 }
 
+recorder::Channel* ProcessGroup::messages(int64_t sender, int64_t receiver, std::vector<recorder::Channel*>& known) {
+  if (collectives_ == nullptr) return nullptr;
+  recorder::Channel*& channel = known[static_cast<size_t>(sender == rank_ ? receiver : sender)];
+  if (channel != nullptr) return channel;
+  const int64_t from = ranks_[static_cast<size_t>(sender)], to = ranks_[static_cast<size_t>(receiver)];
+  channel = observers_.recorder->channel({.key = fmt::format("{}:{}>{}", collectives_->key, from, to),
+                                          .name = fmt::format("{} {}->{}", collectives_->name, from, to),
+                                          .backend = collectives_->backend,
+                                          .ranks = {std::min(from, to), std::max(from, to)},
+                                          .sender = from < to ? 0 : 1});
+  return channel;
+}
+
 void ProcessGroup::abandon() {
   backend_.release();
   device_backend_.release();
+}
+
+std::string key_of_ranks(const std::vector<int64_t>& ranks) {
+  constexpr size_t kMostSpelled = 16;
+  if (ranks.size() <= kMostSpelled) return fmt::format("{}", fmt::join(ranks, ","));
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const int64_t rank : ranks) hash = (hash ^ static_cast<uint64_t>(rank)) * 0x100000001b3;
+  return fmt::format("{}-{}-{}-{:016x}", ranks.front(), ranks.back(), ranks.size(), hash);
 }
 
 std::string name_of_ranks(const std::vector<int64_t>& ranks) {

@@ -14,6 +14,8 @@
 
 #include "titan/distributed/failure.h"
 #include "titan/distributed/heartbeat.h"
+#include "titan/distributed/recorder/flight_recorder.h"
+#include "titan/distributed/recorder/watchdog.h"
 #include "titan/distributed/rendezvous.h"
 
 namespace titan::distributed {
@@ -36,14 +38,8 @@ void ignore_sigpipe() {
   if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
 }
 
-// Short for any number of ranks: it is part of every key that a backend makes.
-std::string group_key(const std::vector<int64_t>& ranks) {
-  constexpr size_t kMostSpelled = 16;
-  if (ranks.size() <= kMostSpelled) return fmt::format("group/{}", fmt::join(ranks, ","));
-  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-  for (const int64_t rank : ranks) hash = (hash ^ static_cast<uint64_t>(rank)) * 0x100000001b3;
-  return fmt::format("group/{}-{}-{}-{:016x}", ranks.front(), ranks.back(), ranks.size(), hash);
-}
+// Part of every key that a backend makes.
+std::string group_key(const std::vector<int64_t>& ranks) { return "group/" + key_of_ranks(ranks); }
 
 }  // namespace
 
@@ -52,6 +48,7 @@ World::World(RankInfo info, WorldOptions options)
   if (!options_.make_backend) options_.make_backend = backend_factory(options_.backend);
   if (info_.world_size == 1 || options_.backend == kFake) {
     store_ = c10::make_intrusive<c10d::HashStore>();
+    if (info_.world_size > 1) record_operations();
     return;
   }
   ignore_sigpipe();
@@ -75,10 +72,22 @@ void World::join(std::chrono::steady_clock::time_point deadline) {
       std::make_shared<Heartbeat>(store_->clone(), info_.rank, info_.world_size,
                                   info_.agent_hosts_store ? "torchrun's agent at " + info_.master_addr : "rank 0",
                                   heartbeat_options(info_.world_size));
+  record_operations();
+}
+
+void World::record_operations() {
+  if (options_.recorder.capacity == 0) return;
+  recorder_ = std::make_shared<recorder::FlightRecorder>(options_.recorder.capacity);
+  watchdog_ = std::make_shared<recorder::Watchdog>(recorder_, heartbeat_, rank(), size(),
+                                                   recorder::WatchdogOptions{.dump_path = options_.recorder.dump_path});
 }
 
 World::~World() {
   const bool failing = std::uncaught_exceptions() > 0;
+  // Where an operation failed there is a dump already.
+  if (failing && watchdog_ && !(heartbeat_ && heartbeat_->waited())) {
+    watchdog_->dump(recorder::Reason::kException, "");
+  }
   if (heartbeat_) {
     heartbeat_->say_goodbye(failing ? Heartbeat::Ending::kFailed : Heartbeat::Ending::kDone);
     // After a failure of this rank there is nothing to tell. After one of another, the beats of the others fetch the
@@ -127,8 +136,16 @@ std::shared_ptr<ProcessGroup> World::group(std::vector<int64_t> ranks) {
       throw_failure("connecting " + name_of_ranks(ranks), ranks, rank(), begin, heartbeat_.get(), error);
     }
   }
+  const auto name = names_.find(ranks);
+  GroupObservers observers{.name = name != names_.end()     ? name->second
+                                   : request.size == size() ? "world"
+                                                            : "",
+                           .heartbeat = heartbeat_,
+                           .recorder = recorder_,
+                           .watchdog = watchdog_,
+                           .before_operation = options_.before_operation};
   auto group = std::make_shared<ProcessGroup>(ranks, request.rank, std::move(backend), std::move(device_backend),
-                                              timeout_, heartbeat_);
+                                              timeout_, std::move(observers));
   if (options_.make_device_partwise && request.size > 1) {
     request.store = c10::make_intrusive<c10d::PrefixStore>(group_key(ranks) + "/partwise", store_);
     group->set_device_partwise([make = options_.make_device_partwise, request] { return make(request); });
@@ -140,6 +157,11 @@ std::shared_ptr<ProcessGroup> World::group() {
   std::vector<int64_t> ranks(static_cast<size_t>(size()));
   std::iota(ranks.begin(), ranks.end(), 0);
   return group(std::move(ranks));
+}
+
+void World::name_group(std::vector<int64_t> ranks, std::string name) {
+  std::sort(ranks.begin(), ranks.end());
+  names_.try_emplace(std::move(ranks), std::move(name));
 }
 
 void World::set_timeout(std::chrono::milliseconds timeout) {

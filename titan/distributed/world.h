@@ -1,11 +1,14 @@
 // All ranks of a job: how they find each other (a c10d store that rank 0 serves at master_addr:master_port, or
-// torchrun's agent), the groups they form, and who of them is still there. It knows no axes; see device_mesh.h.
+// torchrun's agent), the groups they form, who of them is still there, and the flight recorder of what they do. It
+// knows no axes; see device_mesh.h.
 #pragma once
 
 #include <c10/util/intrusive_ptr.h>
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,12 +21,20 @@
 
 namespace titan::distributed {
 
+struct RecorderOptions {
+  int64_t capacity = 20000;         // operations that the flight recorder keeps; 0: there is none
+  std::filesystem::path dump_path;  // of this rank; empty: none is written
+};
+
 struct WorldOptions {
   std::string backend = "auto";                                      // by name, see backend.h
   BackendFactory make_backend;                                       // instead of the one named
   BackendFactory make_device_backend;                                // for tensors on a GPU; null: there is none
   PartwiseFactory make_device_partwise;                              // for those, too; null: messages
   std::chrono::milliseconds init_timeout = std::chrono::minutes(5);  // comm.init_timeout_seconds
+  RecorderOptions recorder;
+  // For tests that plant faults: GroupObservers::before_operation of every group.
+  std::function<bool(const PlannedOperation& operation, ProcessGroup& group)> before_operation;
 };
 
 class Heartbeat;
@@ -60,11 +71,16 @@ class World {
   // Of all ranks.
   std::shared_ptr<ProcessGroup> group();
 
+  // What people call the group of these ranks, in the flight recorder's words; to be said before group() makes it,
+  // alike on all of them. The first name stands.
+  void name_group(std::vector<int64_t> ranks, std::string name);
+
   // How long an operation may take, for every group there is and will be; until then it is init_timeout. What is
   // under way keeps the old one. Every rank calls it at the same step.
   void set_timeout(std::chrono::milliseconds timeout);
 
  private:
+  void record_operations();
   void join(std::chrono::steady_clock::time_point deadline);
 
   RankInfo info_;
@@ -72,7 +88,10 @@ class World {
   std::chrono::milliseconds timeout_;
   std::string local_address_;
   c10::intrusive_ptr<c10d::Store> store_;
-  std::shared_ptr<Heartbeat> heartbeat_;  // null where nobody else is there to be heard
+  std::shared_ptr<Heartbeat> heartbeat_;                // null where nobody else is there to be heard
+  std::shared_ptr<recorder::FlightRecorder> recorder_;  // null: off, or nobody else is there
+  std::shared_ptr<recorder::Watchdog> watchdog_;        // with it
+  std::map<std::vector<int64_t>, std::string> names_;
   std::map<std::vector<int64_t>, std::shared_ptr<ProcessGroup>> groups_;
 };
 

@@ -5,11 +5,13 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include "titan/distributed/collectives.h"
+#include "titan/distributed/recorder/served_module.h"
 #include "titan/dtensor/dtensor.h"
 
 namespace titan::dtensor {
 namespace {
 
+using distributed::recorder::ServedModule;
 using torch::autograd::Node;
 using torch::autograd::variable_list;
 
@@ -18,10 +20,16 @@ at::Tensor as_dtensor(const at::Tensor& gradient, const Mesh& mesh) {
   return is_dtensor(gradient) ? gradient : from_local(gradient, mesh, Placements(mesh.num_axes()));
 }
 
-struct FromLocalBackward : Node {
+// A backward communicates for the module that the forward did.
+struct CommunicatingNode : Node {
+  distributed::recorder::ModuleName served = distributed::recorder::served_module();
+};
+
+struct FromLocalBackward : CommunicatingNode {
   FromLocalBackward(Mesh of, Placements placed) : mesh(std::move(of)), placements(std::move(placed)) {}
   variable_list apply(variable_list&& gradients) override {
     if (!gradients[0].defined()) return {at::Tensor()};
+    const ServedModule scope(served);
     return {to_local(redistribute(as_dtensor(gradients[0], mesh), placements))};
   }
   std::string name() const override { return "FromLocalBackward"; }
@@ -44,10 +52,11 @@ struct ToLocalBackward : Node {
   std::vector<int64_t> sizes;
 };
 
-struct RedistributeBackward : Node {
+struct RedistributeBackward : CommunicatingNode {
   RedistributeBackward(Mesh of, Placements placed) : mesh(std::move(of)), placements(std::move(placed)) {}
   variable_list apply(variable_list&& gradients) override {
     if (!gradients[0].defined()) return {at::Tensor()};
+    const ServedModule scope(served);
     return {redistribute(as_dtensor(gradients[0], mesh), placements)};
   }
   std::string name() const override { return "RedistributeBackward"; }

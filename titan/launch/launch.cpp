@@ -199,7 +199,7 @@ void Launcher::flush() {
   while (!out_.empty() || !err_.empty()) {
     wait();
     for (const int signal : inbox_.take()) {
-      if (signal != SIGCHLD) return;  // whoever reads does not, and the user gave up
+      if (signal != SIGCHLD && signal != SIGUSR1) return;  // whoever reads does not, and the user gave up
     }
   }
 }
@@ -207,6 +207,8 @@ void Launcher::flush() {
 void Launcher::on_signal(int signal) {
   if (signal == SIGCHLD) {
     child_changed_ = true;
+  } else if (signal == SIGUSR1) {
+    for (const auto& rank : ranks_) rank->process.send(SIGUSR1);  // a wish for dumps, no more
   } else if (phase_ != Phase::kRunning || passed_on_ != 0) {
     if (signal != SIGINT) return;  // it is on its way; several senders of one SIGTERM are usual
     note("another SIGINT: the ranks are killed");

@@ -46,10 +46,11 @@ void check(const LaunchOptions& options);
 //   0 if every rank exits with 0, also after a SIGINT or SIGTERM, which are passed on to every rank, once;
 //   otherwise that of the rank that failed first, if it is 1 to 123, else 1 (signals). Each failing rank, how it ended
 //   and its first error are printed, and a rank that stood still (SIGSTOP) is named as the likely cause.
-// A second SIGINT kills the ranks. No rank and nothing that ranks started outlives this call (but what left its
-// rank's process group), nor the process, even if it is SIGKILLed.
-// Catches SIGCHLD, SIGINT, SIGTERM, SIGHUP and SIGPIPE while it runs; once at a time, from a thread that lives as long
-// as the ranks shall. Throws as check() does, and c10::Error if a rank cannot be started.
+// SIGUSR1 is passed on at any time: ranks write dumps of their flight recorders. A second SIGINT kills the ranks. No
+// rank and nothing that ranks started outlives this call (but what left its rank's process group), nor the process,
+// even if it is SIGKILLed. Catches SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGHUP and SIGPIPE while it runs; once at a time,
+// from a thread that lives as long as the ranks shall. Throws as check() does, and c10::Error if a rank cannot be
+// started.
 int launch_ranks(const LaunchOptions& options);
 
 // The path of the running program, for ranks that are to be the same.

@@ -11,7 +11,7 @@
 namespace titan::launch {
 namespace {
 
-constexpr std::array<int, 5> kCaught{SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+constexpr std::array<int, 6> kCaught{SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGHUP, SIGPIPE};
 
 // What a signal handler may write to: the inbox's pipe.
 std::atomic<int> write_end{-1};

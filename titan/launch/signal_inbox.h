@@ -11,8 +11,8 @@ namespace titan::launch {
 
 class SignalInbox {
  public:
-  // Catches SIGCHLD, SIGINT, SIGTERM, SIGHUP (unless ignored: nohup) and SIGPIPE (writes fail with EPIPE instead). One
-  // inbox at a time. Programs exec'ed meanwhile start with the usual dispositions.
+  // Catches SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGHUP (unless ignored: nohup) and SIGPIPE (writes fail with EPIPE
+  // instead). One inbox at a time. Programs exec'ed meanwhile start with the usual dispositions.
   SignalInbox();
   // Gives the signals back to whoever had them before.
   ~SignalInbox();
@@ -27,7 +27,7 @@ class SignalInbox {
 
  private:
   std::array<int, 2> pipe_{};
-  std::array<struct sigaction, 5> previous_{};
+  std::array<struct sigaction, 6> previous_{};
 };
 
 }  // namespace titan::launch

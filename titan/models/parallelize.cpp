@@ -17,6 +17,7 @@
 #include "titan/parallel/ddp.h"
 #include "titan/parallel/fsdp/fully_shard.h"
 #include "titan/parallel/mixed_precision.h"
+#include "titan/parallel/served_modules.h"
 #include "titan/parallel/tensor/parallelize_module.h"
 
 namespace titan::models {
@@ -127,6 +128,7 @@ Techniques apply_techniques(LanguageModel& model, const std::vector<parallel::Mo
                             const distributed::DeviceMesh& mesh, at::Device device, int64_t forwards_in_flight = 1) {
   if (mesh.size("tp") > 1) parallel::parallelize_module(model, mesh.slice("tp"), sharding);
   if (ring != nullptr) parallel::share_attention(model.parts().blocks, ring);
+  if (mesh.world()->size() > 1) parallel::name_served_modules(model);
   Techniques techniques{.checkpointing = checkpoint_activations(model, job, mesh, device, forwards_in_flight)};
   const at::ScalarType param_dtype = nn::dtype_from(job.training.mixed_precision_param);
   if (uses_fsdp(job, mesh)) {

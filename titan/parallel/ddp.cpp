@@ -48,6 +48,11 @@ DistributedDataParallel::DistributedDataParallel(const std::vector<nn::Module*>&
     const nn::HookId hook =
         units[unit]->register_gradients_ready_hook([this, bucket_indices](nn::Module&) { unit_ready(bucket_indices); });
     hooks_.emplace_back(units[unit], hook);
+    for (const int64_t index : bucket_indices) {
+      Bucket& bucket = buckets_[static_cast<size_t>(index)];
+      const std::string others = bucket.name == nullptr ? "" : *bucket.name + ", ";
+      bucket.name = std::make_shared<const std::string>(others + units[unit]->fqn());
+    }
   }
 }
 
@@ -74,6 +79,7 @@ void DistributedDataParallel::reduce_gradients() {
 }
 
 void DistributedDataParallel::reduce(Bucket& bucket) {
+  const distributed::recorder::ServedModule served(bucket.name);
   at::NoGradGuard no_grad;
   const at::Tensor& first = bucket.parameters.front()->get();
   if (!bucket.flat.defined()) bucket.flat = at::empty({bucket.numel}, first.options().requires_grad(false));

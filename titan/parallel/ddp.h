@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "titan/distributed/collectives.h"
+#include "titan/distributed/recorder/served_module.h"
 #include "titan/nn/module.h"
 
 namespace titan::parallel {
@@ -47,6 +48,7 @@ class DistributedDataParallel {
     int64_t num_units_left = 0;  // until it can be reduced
     int64_t num_units = 0;
     int64_t numel = 0;
+    distributed::recorder::ModuleName name;  // of its units, in the flight recorder
     at::Tensor flat;  // kept from step to step; between finish() and the next backward, gradients are views of it
     std::optional<distributed::Pending> pending;
   };

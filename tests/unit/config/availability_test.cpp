@@ -150,8 +150,7 @@ TEST(Availability, SpeedIsAcceptedWithOneLine) {
             "training.gc_freq: 10 is accepted, but has no effect yet\n"
             "training.dataloader.num_workers: 2 is accepted, but has no effect yet\n"
             "compile.enable: true is accepted, but has no effect yet\n"
-            "compile.backend: \"eager\" is accepted, but has no effect yet\n"
-            "comm.trace_buf_size: 300 is accepted, but has no effect yet\n");
+            "compile.backend: \"eager\" is accepted, but has no effect yet\n");
 }
 
 TEST(Availability, ShardingIsThere) {

@@ -9,6 +9,7 @@
 namespace titan::parallel {
 
 using distributed::ReduceOp;
+using distributed::recorder::ServedModule;
 
 // --- memory ---
 
@@ -61,7 +62,7 @@ at::ScalarType common_dtype(const std::vector<FsdpParam>& params) {
 }  // namespace
 
 FsdpGroup::FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, int64_t shard_axis,
-                     const FsdpOptions& options, std::shared_ptr<BufferPool> pool)
+                     const FsdpOptions& options, std::shared_ptr<BufferPool> pool, const std::string& name)
     : params_(std::move(params)),
       mesh_(mesh),
       shard_axis_(shard_axis),
@@ -69,7 +70,8 @@ FsdpGroup::FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, i
       param_dtype_(options.param_dtype.value_or(common_dtype(params_))),
       reduce_dtype_(options.reduce_dtype.value_or(param_dtype_)),
       compute_device_(options.compute_device),
-      pool_(std::move(pool)) {
+      pool_(std::move(pool)),
+      name_(std::make_shared<const std::string>(name)) {
   common_dtype(params_);
 }
 
@@ -83,6 +85,7 @@ at::TensorOptions FsdpGroup::buffer_options(at::ScalarType dtype) const {
 
 void FsdpGroup::unshard() {
   TORCH_INTERNAL_ASSERT(state_ == State::kSharded, params_.front().fqn(), ": unshard of what is not sharded");
+  const ServedModule served(name_);
   const at::NoGradGuard no_grad;
   const auto options = buffer_options(param_dtype_);
   std::vector<at::Tensor> shards;
@@ -151,6 +154,7 @@ void FsdpGroup::accumulate_gradients() {
 
 void FsdpGroup::reduce_gradients() {
   TORCH_INTERNAL_ASSERT(!is_reducing(), params_.front().fqn(), ": a reduction is under way");
+  const ServedModule served(name_);
   const at::NoGradGuard no_grad;
   const auto options = buffer_options(reduce_dtype_);
   to_reduce_ = pool_->take(layout_.num_shards() * layout_.shard_numel(), options);
@@ -162,6 +166,7 @@ void FsdpGroup::reduce_gradients() {
 
 void FsdpGroup::wait_for_gradients() {
   TORCH_INTERNAL_ASSERT(is_reducing(), params_.front().fqn(), ": no reduction is under way");
+  const ServedModule served(name_);
   const at::NoGradGuard no_grad;
   reduction_->wait();
   reduction_.reset();

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "titan/distributed/collectives.h"
+#include "titan/distributed/recorder/served_module.h"
 #include "titan/parallel/fsdp/flat_layout.h"
 #include "titan/parallel/fsdp/fsdp_param.h"
 
@@ -52,9 +53,9 @@ class FsdpGroup {
   enum class State { kSharded, kUnsharding, kUnsharded };
 
   // mesh: `shard_axis` shards, the axes before it replicate; what comes after is the parameters' own matter. The
-  // parameters are of one dtype (c10::ValueError).
+  // parameters are of one dtype (c10::ValueError). `name`: of the unit, in the flight recorder.
   FsdpGroup(std::vector<FsdpParam> params, const dtensor::Mesh& mesh, int64_t shard_axis, const FsdpOptions& options,
-            std::shared_ptr<BufferPool> pool);
+            std::shared_ptr<BufferPool> pool, const std::string& name = "");
   ~FsdpGroup();
   FsdpGroup(const FsdpGroup&) = delete;
   FsdpGroup& operator=(const FsdpGroup&) = delete;
@@ -89,6 +90,7 @@ class FsdpGroup {
   at::ScalarType param_dtype_, reduce_dtype_;
   std::optional<at::Device> compute_device_;
   std::shared_ptr<BufferPool> pool_;
+  distributed::recorder::ModuleName name_;
   State state_ = State::kSharded;
 
   at::Tensor whole_;                      // the flat storage under whole_params_; without memory while sharded

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
 
 #include "titan/nn/recomputation.h"
 
@@ -34,6 +35,13 @@ std::vector<std::vector<Slots>> slots_by_parameter(const std::vector<FsdpUnit>& 
   return of_units;
 }
 
+// "layers.7"; of several modules "norm, output".
+std::string name_of(const FsdpUnit& unit) {
+  std::string name;
+  for (const nn::Module* module : unit.modules) name += (name.empty() ? "" : ", ") + module->fqn();
+  return name;
+}
+
 }  // namespace
 
 FullyShard::FullyShard(const std::vector<FsdpUnit>& units, const distributed::DeviceMesh& device_mesh,
@@ -48,10 +56,11 @@ FullyShard::FullyShard(const std::vector<FsdpUnit>& units, const distributed::De
     for (Slots& slots : slots_of_units[i]) params.emplace_back(std::move(slots), mesh, shard_axis);
     if (params.empty()) continue;
     const size_t index = units_.size();
-    units_.push_back({.group = std::make_unique<FsdpGroup>(std::move(params), mesh, shard_axis, options, pool),
-                      .last_module = unit.modules.back(),
-                      .reshard_after_forward = unit.reshard_after_forward,
-                      .num_modules = static_cast<int64_t>(unit.modules.size())});
+    units_.push_back(
+        {.group = std::make_unique<FsdpGroup>(std::move(params), mesh, shard_axis, options, pool, name_of(unit)),
+         .last_module = unit.modules.back(),
+         .reshard_after_forward = unit.reshard_after_forward,
+         .num_modules = static_cast<int64_t>(unit.modules.size())});
     for (nn::Module* module : unit.modules) {
       hooks_.emplace_back(module,
                           module->register_use_hooks([this, index](nn::Module&) { before_use(index); },

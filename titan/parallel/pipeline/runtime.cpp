@@ -5,9 +5,11 @@
 
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "titan/distributed/p2p.h"
+#include "titan/distributed/recorder/served_module.h"
 #include "titan/parallel/pipeline/schedule/lower.h"
 
 namespace titan::pipeline {
@@ -165,6 +167,8 @@ class Run {
           arrivals.push_back(&gradients_[key]);
       }
     }
+    const distributed::recorder::ServedModule served(
+        std::make_shared<const std::string>("stage " + std::to_string(actions.front().stage)));
     const auto pending = std::make_shared<PendingTensors>(distributed::exchange(std::move(messages), group_));
     bool sends = false;
     for (size_t i = 0; i < arrivals.size(); ++i) {

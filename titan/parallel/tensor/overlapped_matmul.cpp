@@ -18,6 +18,7 @@
 
 #include "titan/distributed/partwise.h"
 #include "titan/distributed/process_group.h"
+#include "titan/distributed/recorder/served_module.h"
 #include "titan/dtensor/dtensor.h"
 
 namespace titan::parallel {
@@ -143,6 +144,7 @@ struct AllGatherMatmulBackward : Node {
   // Gradients: of the whole x, if it was used, and of each product.
   variable_list apply(variable_list&& gradients) override {
     expect_first_derivative(*this);
+    const distributed::recorder::ServedModule scope(served);
     const at::Tensor part = x.unpack();
     const Rows rows_of_part(part, dim, part.size(dim)), rows(part, dim, part.size(dim) * group->size());
     const at::Tensor own = rows_of_part.of(part);
@@ -186,6 +188,7 @@ struct AllGatherMatmulBackward : Node {
   std::vector<SavedVariable> weights;
   int64_t dim = 0;
   std::shared_ptr<ProcessGroup> group;
+  distributed::recorder::ModuleName served = distributed::recorder::served_module();  // by the forward
 };
 
 // --- the scattered side ---
@@ -199,6 +202,7 @@ struct MatmulReduceScatterBackward : Node {
 
   variable_list apply(variable_list&& gradients) override {
     expect_first_derivative(*this);
+    const distributed::recorder::ServedModule scope(served);
     if (!gradients[0].defined()) return {at::Tensor(), at::Tensor()};
     const at::Tensor input = x.unpack(), w = weight.unpack();
     const Rows rows(input, dim, input.size(dim)), rows_of_part(input, dim, input.size(dim) / group->size());
@@ -214,6 +218,7 @@ struct MatmulReduceScatterBackward : Node {
   SavedVariable x, weight;
   int64_t dim = 0;
   std::shared_ptr<ProcessGroup> group;
+  distributed::recorder::ModuleName served = distributed::recorder::served_module();  // by the forward
 };
 
 bool needs_gradient(const at::Tensor& x) { return x.requires_grad(); }
