@@ -104,6 +104,11 @@ void add_modules(at::ScalarType dtype) {
       "rms_norm", dtype, 2 * bytes, 3 * bytes, {x, weight},
       [](const Inputs& in) { return rms_norm(in[0], in[1], 1e-5); },
       [](const Inputs& in) { return at::rms_norm(in[0], {kDim}, in[1], 1e-5); });
+  const at::Tensor delta = random({kTokens, kDim}, dtype);
+  add(
+      "rms_norm_of_sum", dtype, 4 * bytes, 3 * bytes, {x, delta, weight},
+      [](const Inputs& in) { return rms_norm_of_sum(in[0], in[1], in[2], 1e-5).second; },
+      [](const Inputs& in) { return at::rms_norm(in[0] + in[1], {kDim}, in[2], 1e-5); });
   add(
       "swiglu", dtype, 3 * bytes, 5 * bytes, {x, random({kTokens, kDim}, dtype)},
       [](const Inputs& in) { return swiglu(in[0], in[1]); }, [](const Inputs& in) { return at::silu(in[0]) * in[1]; });

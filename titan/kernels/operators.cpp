@@ -19,6 +19,11 @@ torch::Library define_operators() {
   library.def(
       "rms_norm_backward(Tensor grad, Tensor x, Tensor weight, Tensor rstd) -> (Tensor grad_x, Tensor grad_weight)");
   library.def(
+      "rms_norm_of_sum(Tensor x, Tensor delta, Tensor weight, float eps) -> (Tensor sum, Tensor y, Tensor rstd)");
+  library.def(
+      "rms_norm_of_sum_backward(Tensor grad_sum, Tensor grad, Tensor sum, Tensor weight, Tensor rstd) -> "
+      "(Tensor grad_x, Tensor grad_weight)");
+  library.def(
       "attention(Tensor query, Tensor key, Tensor value, Tensor? first_key, bool is_causal, int query_offset, "
       "int window, float scale) -> (Tensor out, Tensor logsumexp)");
   library.def(
@@ -45,6 +50,8 @@ torch::Library register_cpu_kernels() {
   library.impl("attention_backward", attention_backward_cpu);
   library.impl("rms_norm", rms_norm_cpu);
   library.impl("rms_norm_backward", rms_norm_backward_cpu);
+  library.impl("rms_norm_of_sum", rms_norm_of_sum_cpu);
+  library.impl("rms_norm_of_sum_backward", rms_norm_of_sum_backward_cpu);
   library.impl("swiglu", swiglu_cpu);
   library.impl("swiglu_backward", swiglu_backward_cpu);
   library.impl("rotary", rotary_cpu);
@@ -61,6 +68,8 @@ torch::Library register_composites() {
   library.impl("attention_backward", attention_backward_composite);
   library.impl("rms_norm", rms_norm_composite);
   library.impl("rms_norm_backward", rms_norm_backward_composite);
+  library.impl("rms_norm_of_sum", rms_norm_of_sum_composite);
+  library.impl("rms_norm_of_sum_backward", rms_norm_of_sum_backward_composite);
   library.impl("swiglu", swiglu_composite);
   library.impl("swiglu_backward", swiglu_backward_composite);
   library.impl("rotary", rotary_composite);

@@ -41,6 +41,17 @@ std::tuple<at::Tensor, at::Tensor> rms_norm_backward_cpu(const at::Tensor& grad,
 std::tuple<at::Tensor, at::Tensor> rms_norm_backward_composite(const at::Tensor& grad, const at::Tensor& x,
                                                                const at::Tensor& weight, const at::Tensor& rstd);
 
+std::tuple<at::Tensor, at::Tensor, at::Tensor> rms_norm_of_sum_cpu(const at::Tensor& x, const at::Tensor& delta,
+                                                                   const at::Tensor& weight, double eps);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> rms_norm_of_sum_composite(const at::Tensor& x, const at::Tensor& delta,
+                                                                         const at::Tensor& weight, double eps);
+std::tuple<at::Tensor, at::Tensor> rms_norm_of_sum_backward_cpu(const at::Tensor& grad_sum, const at::Tensor& grad,
+                                                                const at::Tensor& sum, const at::Tensor& weight,
+                                                                const at::Tensor& rstd);
+std::tuple<at::Tensor, at::Tensor> rms_norm_of_sum_backward_composite(const at::Tensor& grad_sum,
+                                                                      const at::Tensor& grad, const at::Tensor& sum,
+                                                                      const at::Tensor& weight, const at::Tensor& rstd);
+
 std::tuple<at::Tensor, at::Tensor> attention_cpu(const at::Tensor& query, const at::Tensor& key,
                                                  const at::Tensor& value, const std::optional<at::Tensor>& first_key,
                                                  bool is_causal, int64_t query_offset, int64_t window, double scale);

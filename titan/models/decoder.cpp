@@ -43,8 +43,8 @@ DecoderBlock::DecoderBlock(const DecoderSizes& sizes, int64_t layer_index, at::S
 }
 
 at::Tensor DecoderBlock::forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key) {
-  const at::Tensor h = x + attention(attention_norm(x), freqs_cis, first_key);
-  return h + feed_forward(ffn_norm(h));
+  const auto [h, normed] = ffn_norm->of_sum(x, attention(attention_norm(x), freqs_cis, first_key));
+  return h + feed_forward(normed);
 }
 
 void DecoderBlock::init_weights(const nn::Initializer& initializer) {

@@ -132,6 +132,8 @@ class Module {
   // series ends. Data parallelism starts its reductions here.
   HookId register_gradients_ready_hook(UseHook hook);
   void remove_hook(HookId id);
+  // Whether a call does more than its forward.
+  bool is_hooked() const { return has_call_hooks() || !use_hooks_.empty(); }
 
   // "" for the root module.
   std::string fqn() const;

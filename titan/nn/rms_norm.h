@@ -1,6 +1,8 @@
 // y = x / sqrt(mean(x^2) + eps) * weight over the last dim (Zhang and Sennrich 2019, arXiv 1910.07467, equation 4).
 #pragma once
 
+#include <utility>
+
 #include "titan/nn/module.h"
 
 namespace titan::nn {
@@ -11,6 +13,9 @@ class RMSNorm : public Callable<RMSNorm> {
 
   // x: [..., dim] -> the same shape and dtype; statistics in fp32 for lower precisions
   at::Tensor forward(const at::Tensor& x);
+
+  // {x + delta, the norm of that}, of a residual stream: one pass over memory where nobody hooks into the call.
+  std::pair<at::Tensor, at::Tensor> of_sum(const at::Tensor& x, const at::Tensor& delta);
 
   Parameter weight;  // [dim]
 

@@ -45,6 +45,12 @@ TEST(DTensorOwnOperators, NormsEqualThePlainOnes) {
   on_meshes([](const dtensor::Mesh& mesh) {
     check_operator("rms_norm", [](const Tensors& x) { return Tensors{kernels::rms_norm(x[0], x[1], 1e-5)}; },
                    {random({3, 5, 4}, 1), random({4}, 2)}, mesh, {.tolerance = 1e-4});
+    check_operator("rms_norm_of_sum",
+                   [](const Tensors& x) {
+                     const auto [sum, y] = kernels::rms_norm_of_sum(x[0], x[1], x[2], 1e-5);
+                     return Tensors{sum, y};
+                   },
+                   {random({3, 5, 4}, 1), random({3, 5, 4}, 2), random({4}, 3)}, mesh, {.tolerance = 1e-4});
   });
 }
 

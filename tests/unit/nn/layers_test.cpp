@@ -36,6 +36,22 @@ TEST(RMSNorm, DividesByTheRootOfTheMeanSquare) {
   EXPECT_LT(relative_difference(norm(x), expected), 1e-6);
 }
 
+TEST(RMSNorm, OfASumIsTheSameWithHooksAndWithout) {
+  RMSNorm norm(7, 1e-5, at::kFloat);
+  init(norm);
+  const at::Tensor x = random({2, 5, 7}, 1), delta = random({2, 5, 7}, 2);
+  const auto [sum, normed] = norm.of_sum(x, delta);
+  EXPECT_TRUE(at::equal(sum, x + delta));
+  EXPECT_TRUE(at::equal(normed, norm(sum)));
+
+  int calls = 0;
+  norm.register_forward_hook([&](Module&, Inputs, at::Tensor&) { ++calls; });
+  const auto [hooked_sum, hooked] = norm.of_sum(x, delta);
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(at::equal(hooked_sum, sum));
+  EXPECT_TRUE(at::equal(hooked, normed));
+}
+
 TEST(FeedForward, IsSwiGlu) {
   FeedForward ffn(6, 10, at::kFloat);
   init(ffn);

@@ -70,6 +70,28 @@ std::vector<Strategy> rms_norm_backward(const Call& call) {
   return strategies;
 }
 
+// rms_norm_of_sum(x, delta, weight, eps).
+std::vector<Strategy> rms_norm_of_sum(const Call& call) {
+  std::vector<Strategy> strategies;
+  for (int64_t dim = 0; dim + 1 < call.operand("x").dim(); ++dim) {
+    strategies.push_back(
+        call.strategy({{"x", shard(dim)}, {"delta", shard(dim)}}, {shard(dim), shard(dim), shard(dim)}));
+  }
+  return strategies;
+}
+
+// rms_norm_of_sum_backward(grad_sum, grad, sum, weight, rstd): linear in both gradients together.
+std::vector<Strategy> rms_norm_of_sum_backward(const Call& call) {
+  std::vector<Strategy> strategies;
+  for (int64_t dim = 0; dim + 1 < call.operand("sum").dim(); ++dim) {
+    strategies.push_back(
+        call.strategy({{"grad_sum", shard(dim)}, {"grad", shard(dim)}, {"sum", shard(dim)}, {"rstd", shard(dim)}},
+                      {shard(dim), partial()}));
+  }
+  strategies.push_back(call.strategy({{"grad_sum", partial()}, {"grad", partial()}}, {partial(), partial()}));
+  return strategies;
+}
+
 // Every tensor has the same shape, and each element needs those at its place. Linear in `term`, which may be sums.
 std::vector<Strategy> elements(const Call& call, std::string_view term) {
   std::vector<Strategy> strategies;
@@ -108,6 +130,8 @@ void add_own_rules(RuleTable& table) {
   table.add({"titan::random_normal_"}, {.whole_mesh = as_it_is, .kernel = fill_blocks, .outputs = first_operand});
   table.add({"titan::rms_norm"}, {.per_axis = rms_norm});
   table.add({"titan::rms_norm_backward"}, {.per_axis = rms_norm_backward});
+  table.add({"titan::rms_norm_of_sum"}, {.per_axis = rms_norm_of_sum});
+  table.add({"titan::rms_norm_of_sum_backward"}, {.per_axis = rms_norm_of_sum_backward});
   table.add({"titan::swiglu"}, {.per_axis = swiglu});
   table.add({"titan::swiglu_backward"}, {.per_axis = swiglu_backward});
   table.add({"titan::rotary"}, {.per_axis = rotary});

@@ -13,6 +13,8 @@ struct RmsNormForward {
   int64_t dim;
   float eps;
   const void* x;       // [rows, dim]
+  const void* delta;   // [rows, dim]; null: the norm is of x alone
+  void* sum;           // x + delta, rounded, of which the norm is; null without delta
   const void* weight;  // [dim]
   void* y;             // [rows, dim]
   float* rstd;         // [rows]: 1 / sqrt(mean(x^2) + eps)
@@ -21,7 +23,8 @@ struct RmsNormForward {
 struct RmsNormBackward {
   at::ScalarType dtype;
   int64_t dim;
-  const void* grad_y;  // [rows, dim]
+  const void* grad_y;    // [rows, dim]
+  const void* grad_sum;  // to be added to grad_x; null: nothing
   const void* x;
   const void* weight;
   const float* rstd;
