@@ -21,7 +21,7 @@ void expect_holds(std::vector<std::string> argv, const std::string& layouts, con
 
 TEST(VerifyQwen3, LayoutsOfATinyModelHold) {
   const test::OutputFolder folder;
-  expect_holds(test::tiny_qwen3_job(TITAN_BINARY, folder.path(), {"--steps", "2"}),
+  expect_holds(test::tiny_qwen3_job(TITAN_BINARY, folder.path(), {"--steps", "4"}),
                "dp_shard=2; tp=2; dp_shard=2, tp=2; tp=2, dtype=bf16", "verdict: all 4 layouts hold");
 }
 
