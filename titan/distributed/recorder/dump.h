@@ -15,11 +15,11 @@ class FlightRecorder;
 
 // Why there is a dump.
 enum class Reason {  // the stronger the later
-  kAsked,      // SIGUSR1
-  kSlow,       // an operation, here or elsewhere, has taken half of its timeout
-  kElsewhere,  // another rank failed
-  kOperation,  // an operation of this rank failed
-  kException,  // this rank failed by itself
+  kAsked,            // SIGUSR1
+  kSlow,             // an operation, here or elsewhere, has taken half of its timeout
+  kElsewhere,        // another rank failed
+  kOperation,        // an operation of this rank failed
+  kException,        // this rank failed by itself
 };
 // "asked", "slow", ...
 const char* name_of(Reason reason);
