@@ -16,7 +16,7 @@ Sharding as_it_is(const Call& call) {
 }
 
 // Each element's number follows from its index in the whole tensor, so a rank fills what it has, block by block.
-LocalKernel fill_blocks(const Call& call, const Placed& placed) {
+LocalKernel fill_blocks(const Call& /*call*/, const Placed& placed) {
   const Spec& spec = *placed.inputs.front();
   std::vector<Segments> segments;
   for (int64_t dim = 0; dim < spec.dim(); ++dim) segments.push_back(spec.segments(dim));
