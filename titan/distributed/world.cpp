@@ -159,9 +159,9 @@ std::shared_ptr<ProcessGroup> World::group() {
   return group(std::move(ranks));
 }
 
-void World::name_group(std::vector<int64_t> ranks, std::string name) {
+void World::name_group(std::vector<int64_t> ranks, const std::string& name) {
   std::sort(ranks.begin(), ranks.end());
-  names_.try_emplace(std::move(ranks), std::move(name));
+  names_.try_emplace(std::move(ranks), name);
 }
 
 void World::set_timeout(std::chrono::milliseconds timeout) {

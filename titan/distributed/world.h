@@ -73,7 +73,7 @@ class World {
 
   // What people call the group of these ranks, in the flight recorder's words; to be said before group() makes it,
   // alike on all of them. The first name stands.
-  void name_group(std::vector<int64_t> ranks, std::string name);
+  void name_group(std::vector<int64_t> ranks, const std::string& name);
 
   // How long an operation may take, for every group there is and will be; until then it is init_timeout. What is
   // under way keeps the old one. Every rank calls it at the same step.
