@@ -51,7 +51,8 @@ int run(const std::vector<std::string>& flags) {
   const auto whole = spec.build(job);
   const models::PipelinePlan plan = models::plan_pipeline(job, *whole);
   const pipeline::Schedule lowered = pipeline::lower(plan.schedule);
-  const auto [num_ranks, num_stages, num_microbatches] = plan.schedule.shape;
+  const int64_t num_ranks = plan.schedule.shape.num_ranks, num_stages = plan.schedule.shape.num_stages;
+  const int64_t num_microbatches = plan.schedule.shape.num_microbatches;
   const int64_t microbatch_size = job.parallelism.pipeline_parallel_microbatch_size;
   const int64_t dim = whole->output_layer()->weight.get().size(1);
 
@@ -89,7 +90,7 @@ int run(const std::vector<std::string>& flags) {
     for (size_t i = 0; i < stages.size(); ++i) {
       const int64_t index = stages[i]->index();
       stages[i]->begin([&, i, index](int64_t, const at::Tensor& input) {
-        const at::Tensor hidden = (*parts[i])(index == 0 ? tokens : input, nn::TokenPlaces{});
+        at::Tensor hidden = (*parts[i])(index == 0 ? tokens : input, nn::TokenPlaces{});
         if (index + 1 < num_stages) return hidden;
         return loss::chunked_cross_entropy(hidden, tokens, *parts[i]->output_layer(), 1e-3, job.training.loss_chunks);
       });

@@ -66,7 +66,7 @@ int main() {
         const at::Tensor x = samples(step, microbatch);
         const at::Tensor y = (*layers[i])(index == 0 ? x : input);
         if (index + 1 < num_stages) return y.tanh();
-        const at::Tensor error = (y - x.sum(1, /*keepdim=*/true)).square().sum() / (kSamples * kNumMicrobatches);
+        at::Tensor error = (y - x.sum(1, /*keepdim=*/true)).square().sum() / (kSamples * kNumMicrobatches);
         loss += error.detach();
         return error;
       });

@@ -189,7 +189,7 @@ void log_techniques(const config::JobConfig& job, const distributed::DeviceMesh&
   }
 }
 
-StepHooks step_hooks(Techniques techniques) {
+StepHooks step_hooks(const Techniques& techniques) {
   return {.before_microbatch =
               [techniques](bool last) {
                 techniques.checkpointing.before_microbatch(last);
@@ -204,7 +204,7 @@ StepHooks step_hooks(Techniques techniques) {
 }
 
 // The same for a stage, whose schedule says when.
-StageTechniques stage_techniques(Techniques techniques) {
+StageTechniques stage_techniques(const Techniques& techniques) {
   StageTechniques stage{.before_batch = [techniques](bool last) { techniques.checkpointing.before_microbatch(last); }};
   if (const auto fsdp = techniques.fsdp) {
     fsdp->leave_to_caller();
