@@ -235,14 +235,14 @@ Parallelized parallelize(const ModelToParallelize& model, const config::JobConfi
     parallelized = parallelize_as_pipeline(model, job, mesh, [&](LanguageModel& stage, int64_t forwards_in_flight) {
       Techniques techniques = apply_techniques(stage, model.sharding, ring, job, mesh, device, forwards_in_flight);
       if (checkpointing.empty()) checkpointing = techniques.checkpointing.description;
-      return stage_techniques(std::move(techniques));
+      return stage_techniques(techniques);
     });
   } else {
     Techniques techniques = apply_techniques(*model.whole, model.sharding, ring, job, mesh, device);
     checkpointing = techniques.checkpointing.description;
     parallelized.parts = {model.whole};
     parallelized.parameters = model.whole->parameters();
-    parallelized.forward_backward = std::make_unique<MicrobatchLoop>(model.whole, step_hooks(std::move(techniques)));
+    parallelized.forward_backward = std::make_unique<MicrobatchLoop>(model.whole, step_hooks(techniques));
   }
   log_techniques(job, mesh, device, checkpointing);
   if (ring != nullptr) parallelized.own_tokens = [ring](int64_t seq_len) { return ring->own_tokens(seq_len); };
