@@ -13,10 +13,13 @@
 
 #include "titan/checkpoint/dtype_names.h"
 #include "titan/checkpoint/mapped_file.h"
-#include "titan/checkpoint/pickle.h"
+#include "titan/pickle/pickle.h"
 
 namespace titan::checkpoint {
 namespace {
+
+using pickle::Pickle;
+using pickle::PickleValue;
 
 constexpr std::string_view kMetadata = "torch.distributed.checkpoint.metadata Metadata";
 constexpr std::string_view kTensor = "torch.distributed.checkpoint.metadata TensorStorageMetadata";

@@ -2,11 +2,13 @@
 
 #include "titan/checkpoint/dcp_metadata.h"
 #include "titan/checkpoint/dtype_names.h"
-#include "titan/checkpoint/pickle_writer.h"
 #include "titan/checkpoint/torchtitan_keys.h"
+#include "titan/pickle/pickle_writer.h"
 
 namespace titan::checkpoint {
 namespace {
+
+using pickle::PickleWriter;
 
 constexpr std::string_view kMetadataModule = "torch.distributed.checkpoint.metadata";
 constexpr std::string_view kVersion = "1.0.0";

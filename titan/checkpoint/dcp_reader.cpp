@@ -16,6 +16,8 @@
 namespace titan::checkpoint {
 namespace {
 
+using pickle::Pickle;
+
 constexpr const char* kMetadataName = ".metadata";
 
 DcpMetadata read_checked_metadata(const std::filesystem::path& folder, const std::optional<Manifest>& manifest) {

@@ -38,7 +38,7 @@ class DcpReader : public TensorReader {
   const std::optional<Manifest>& manifest() const { return manifest_; }
 
   // A Python object that is made of plain values; throws c10::ValueError for any other, naming what it is of.
-  std::unique_ptr<const Pickle> read_object(const std::string& name) const;
+  std::unique_ptr<const pickle::Pickle> read_object(const std::string& name) const;
   // Of an int; nothing if there is no such object.
   std::optional<int64_t> read_integer(const std::string& name) const;
 

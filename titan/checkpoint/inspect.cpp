@@ -17,6 +17,8 @@
 namespace titan::checkpoint {
 namespace {
 
+using pickle::PickleValue;
+
 namespace fs = std::filesystem;
 
 std::string in_mib(uint64_t num_bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(num_bytes) / (1 << 20)); }

@@ -10,11 +10,14 @@
 
 #include "titan/checkpoint/crc32.h"
 #include "titan/checkpoint/dtype_names.h"
-#include "titan/checkpoint/pickle.h"
 #include "titan/checkpoint/zip_archive.h"
+#include "titan/pickle/pickle.h"
 
 namespace titan::checkpoint {
 namespace {
+
+using pickle::Pickle;
+using pickle::PickleValue;
 
 constexpr std::string_view kRebuildTensor = "torch._utils _rebuild_tensor_v2";
 constexpr std::string_view kRebuildTensorOfDtype = "torch._utils _rebuild_tensor_v3";  // dtypes without a typed storage

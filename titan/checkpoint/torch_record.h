@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "titan/checkpoint/mapped_file.h"
-#include "titan/checkpoint/pickle.h"
+#include "titan/pickle/pickle.h"
 
 namespace titan::checkpoint {
 
@@ -36,7 +36,7 @@ at::Tensor read_torch_record(const std::shared_ptr<const MappedFile>& file, uint
 
 // The saved object, which is none but of numbers, texts, bytes, tuples, lists and dicts. Throws c10::ValueError for any
 // other.
-std::unique_ptr<const Pickle> read_plain_record(const MappedFile& file, uint64_t offset, uint64_t length,
-                                                const std::string& what);
+std::unique_ptr<const pickle::Pickle> read_plain_record(const MappedFile& file, uint64_t offset, uint64_t length,
+                                                        const std::string& what);
 
 }  // namespace titan::checkpoint

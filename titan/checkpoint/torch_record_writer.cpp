@@ -8,10 +8,12 @@
 
 #include "titan/checkpoint/crc32.h"
 #include "titan/checkpoint/dtype_names.h"
-#include "titan/checkpoint/pickle_writer.h"
+#include "titan/pickle/pickle_writer.h"
 
 namespace titan::checkpoint {
 namespace {
+
+using pickle::PickleWriter;
 
 constexpr uint32_t kLocalHeader = 0x04034b50;
 constexpr uint32_t kDataDescriptor = 0x08074b50;
@@ -113,6 +115,26 @@ void finish(ZipWriter& zip) {
   zip.finish();
 }
 
+void write_plain(PickleWriter& pickle, const PlainValue& value) {
+  const auto write = [&](const auto& plain) {
+    using T = std::decay_t<decltype(plain)>;
+    if constexpr (std::is_same_v<T, bool>) {
+      pickle.boolean(plain);
+    } else if constexpr (std::is_same_v<T, int64_t>) {
+      pickle.integer(plain);
+    } else if constexpr (std::is_same_v<T, double>) {
+      pickle.real(plain);
+    } else {
+      constexpr bool is_list = std::is_same_v<T, FloatList>;
+      if (is_list) pickle.empty_list();
+      pickle.mark();
+      for (const double item : plain.values) pickle.real(item);
+      is_list ? pickle.append_from_mark() : pickle.tuple_from_mark();
+    }
+  };
+  std::visit(write, value);
+}
+
 void write_integers(PickleWriter& pickle, at::IntArrayRef values) {
   pickle.mark();
   for (const int64_t value : values) pickle.integer(value);
@@ -181,7 +203,7 @@ std::string TorchRecord::tail(uint32_t payload_crc32) const {
 
 std::string record_of(const PlainValue& value) {
   PickleWriter pickle(2);
-  pickle.plain(value);
+  write_plain(pickle, value);
   ZipWriter zip;
   add_preamble(zip, pickle.finish());
   finish(zip);

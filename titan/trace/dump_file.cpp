@@ -9,13 +9,13 @@
 #include <set>
 #include <span>
 
-#include "titan/checkpoint/pickle.h"
+#include "titan/pickle/pickle.h"
 
 namespace titan::trace {
 namespace {
 
-using checkpoint::Pickle;
-using checkpoint::PickleValue;
+using pickle::Pickle;
+using pickle::PickleValue;
 
 bool knows_no_global(std::string_view /*global*/) { return false; }
 

@@ -17,7 +17,6 @@
 #include "titan/checkpoint/checkpointer.h"
 #include "titan/checkpoint/dcp_reader.h"
 #include "titan/checkpoint/durable_file.h"
-#include "titan/checkpoint/pickle_writer.h"
 #include "titan/checkpoint/save_plan.h"
 
 namespace titan::checkpoint {
@@ -103,21 +102,6 @@ TEST(Boxes, SplitCoversOnceInOrder) {
     }
     EXPECT_EQ(sum, 60) << most;
   }
-}
-
-TEST(PickleWriter, IsReadBackThroughTheMemoBeyond256Entries) {
-  PickleWriter writer(4);
-  writer.empty_list();
-  writer.mark();
-  for (int round = 0; round < 2; ++round) {
-    for (int i = 0; i < 400; ++i) writer.string("text " + std::to_string(i) + std::string(i == 399 ? 300 : 0, 'x'));
-  }
-  writer.append_from_mark();
-  const std::string bytes = writer.finish();
-  const Pickle pickle(std::as_bytes(std::span(bytes)), "x", 0, [](std::string_view) { return false; });
-  ASSERT_EQ(pickle.root().items.size(), 800u);
-  for (int i = 0; i < 400; ++i) EXPECT_EQ(pickle.root().items[i]->text, pickle.root().items[400 + i]->text);
-  EXPECT_TRUE(pickle.root().items[7]->text == "text 7");
 }
 
 // Every byte of every file of a small checkpoint, changed in turn: refused, or what was saved is what is loaded.

@@ -11,7 +11,7 @@
 #include <fstream>
 
 #include "titan/distributed/recorder/flight_recorder.h"
-#include "titan/distributed/recorder/pickle_writer.h"
+#include "titan/pickle/pickle_writer.h"
 
 namespace titan::distributed::recorder {
 namespace {
@@ -44,20 +44,20 @@ const char* state_of(const Record& record) {
 class DumpWriter {
  public:
   std::string write(const FlightRecorder& recorder, const DumpHeader& header) {
-    out_.begin_dict();
+    begin_dict();
     field("version", kVersion);
     out_.string("pg_config");
     write_channels(recorder.channels());
     out_.string("pg_status");
-    out_.begin_dict();
-    out_.end_dict();
+    begin_dict();
+    end_dict();
     out_.string("titan");
     write_header(recorder, header);
     out_.string("entries");
-    out_.begin_list();
+    begin_list();
     for (const Record& record : recorder.records()) write_record(record);
-    out_.end_list();
-    out_.end_dict();
+    end_list();
+    end_dict();
     return out_.finish();
   }
 
@@ -77,20 +77,20 @@ class DumpWriter {
   }
 
   void write_channels(const std::vector<Channel>& channels) {
-    out_.begin_dict();
+    begin_dict();
     for (const Channel& channel : channels) {
       out_.string(channel.key);
-      out_.begin_dict();
+      begin_dict();
       field("name", channel.name);
       field("desc", description(channel));
       field("ranks", fmt::format("[{}]", fmt::join(channel.ranks, ", ")));
-      out_.end_dict();
+      end_dict();
     }
-    out_.end_dict();
+    end_dict();
   }
 
   void write_header(const FlightRecorder& recorder, const DumpHeader& header) {
-    out_.begin_dict();
+    begin_dict();
     field("rank", header.rank);
     field("world_size", header.world_size);
     field("host", host_name());
@@ -99,18 +99,18 @@ class DumpWriter {
     field("message", header.message);
     field("time_ns", nanoseconds_since_1970());
     field("capacity", recorder.capacity());
-    out_.end_dict();
+    end_dict();
   }
 
   void write_record(const Record& record) {
     const Channel& channel = *record.channel;
-    out_.begin_dict();
+    begin_dict();
     field("record_id", record.id);
     out_.string("process_group");
-    out_.begin_tuple();
+    out_.mark();
     out_.string(channel.key);
     out_.string(description(channel));
-    out_.end_tuple();
+    out_.tuple_from_mark();
     field("collective_seq_id", record.sequence);
     field("p2p_seq_id", record.sequence);
     field("op_id", record.id);
@@ -130,40 +130,51 @@ class DumpWriter {
     field("operation", record.operation);
     field("module", record.module != nullptr ? *record.module : "");
     time_field("time_waiting_ns", record.waiting_ns);
-    out_.end_dict();
+    end_dict();
   }
 
   void write_shapes(std::string_view sizes_name, std::string_view dtypes_name, const Shape& shape) {
     const bool exists = shape.dtype != at::ScalarType::Undefined;
     out_.string(sizes_name);
-    out_.begin_list();
+    begin_list();
     if (exists) {
-      out_.begin_list();
+      begin_list();
       for (const int64_t size : shape.sizes) out_.integer(size);
-      out_.end_list();
+      end_list();
     }
-    out_.end_list();
+    end_list();
     out_.string(dtypes_name);
-    out_.begin_list();
+    begin_list();
     if (exists) out_.string(at::toString(shape.dtype));
-    out_.end_list();
+    end_list();
   }
 
   // fr_trace shows stack traces; ours is one frame, the module.
   void write_frames(const ModuleName& module) {
     out_.string("frames");
-    out_.begin_list();
+    begin_list();
     if (module != nullptr) {
-      out_.begin_dict();
+      begin_dict();
       field("name", *module);
       field("filename", "module");
       field("line", 0);
-      out_.end_dict();
+      end_dict();
     }
-    out_.end_list();
+    end_list();
   }
 
-  PickleWriter out_;
+  void begin_dict() {
+    out_.empty_dict();
+    out_.mark();
+  }
+  void end_dict() { out_.set_items_from_mark(); }
+  void begin_list() {
+    out_.empty_list();
+    out_.mark();
+  }
+  void end_list() { out_.append_from_mark(); }
+
+  pickle::PickleWriter out_{2};
 };
 
 }  // namespace

@@ -1,14 +1,13 @@
-#include "titan/checkpoint/pickle_writer.h"
+#include "titan/pickle/pickle_writer.h"
 
 #include <c10/util/Exception.h>
 
 #include <bit>
 #include <cstring>
 #include <limits>
-#include <type_traits>
 #include <utility>
 
-namespace titan::checkpoint {
+namespace titan::pickle {
 
 PickleWriter::PickleWriter(int protocol) : protocol_(protocol) {
   opcode(static_cast<char>(0x80));
@@ -67,26 +66,6 @@ void PickleWriter::global(std::string_view module, std::string_view name) {
   remember(key);
 }
 
-void PickleWriter::plain(const PlainValue& value) {
-  const auto write = [&](const auto& plain) {
-    using T = std::decay_t<decltype(plain)>;
-    if constexpr (std::is_same_v<T, bool>) {
-      boolean(plain);
-    } else if constexpr (std::is_same_v<T, int64_t>) {
-      integer(plain);
-    } else if constexpr (std::is_same_v<T, double>) {
-      real(plain);
-    } else {
-      constexpr bool is_list = std::is_same_v<T, FloatList>;
-      if (is_list) empty_list();
-      mark();
-      for (const double item : plain.values) real(item);
-      is_list ? append_from_mark() : tuple_from_mark();
-    }
-  };
-  std::visit(write, value);
-}
-
 std::string PickleWriter::finish() {
   opcode('.');
   return std::move(bytes_);
@@ -124,4 +103,4 @@ void PickleWriter::remember(const std::string& what) {
   }
 }
 
-}  // namespace titan::checkpoint
+}  // namespace titan::pickle

@@ -1,4 +1,4 @@
-#include "titan/checkpoint/pickle.h"
+#include "titan/pickle/pickle.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 
 #include "tests/unit/checkpoint/expect_refused.h"
 
-namespace titan::checkpoint {
+namespace titan::pickle {
 namespace {
 
 using namespace std::string_literals;
@@ -20,7 +20,7 @@ Pickle parse(const std::string& bytes) {
 }
 
 void refused(const std::string& bytes, const std::string& reason) {
-  expect_refused([&] { parse(bytes); }, reason);
+  checkpoint::expect_refused([&] { parse(bytes); }, reason);
 }
 
 TEST(Pickle, ReadsPlainValues) {
@@ -61,8 +61,8 @@ TEST(Pickle, NotesCallsWithoutMakingThem) {
       "ctorch\nSize\nK\x02K\x03\x86\x85R."s);
   const auto& arguments = pickle.call(pickle.root(), "torch Size");
   EXPECT_EQ(pickle.integer(*pickle.sequence(*arguments.at(0)).at(1)), 3);
-  expect_refused([&] { pickle.call(pickle.root(), "torch Other"); }, "expected an object of 'torch Other'");
-  expect_refused([&] { pickle.dict(pickle.root()); }, "file: byte 120: expected a dict, got an object");
+  checkpoint::expect_refused([&] { pickle.call(pickle.root(), "torch Other"); }, "expected an object of 'torch Other'");
+  checkpoint::expect_refused([&] { pickle.dict(pickle.root()); }, "file: byte 120: expected a dict, got an object");
 }
 
 TEST(Pickle, RefusesOtherGlobalsByName) {
@@ -124,4 +124,4 @@ TEST(Pickle, SurvivesCyclesAndDeepNesting) {
 }
 
 }  // namespace
-}  // namespace titan::checkpoint
+}  // namespace titan::pickle

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-namespace titan::checkpoint {
+namespace titan::pickle {
 
 struct PickleValue {
   enum class Kind { kNone, kBool, kInt, kFloat, kString, kBytes, kTuple, kList, kDict, kGlobal, kCall, kPersistentId };
@@ -57,4 +57,4 @@ class Pickle {
   const PickleValue* root_ = nullptr;
 };
 
-}  // namespace titan::checkpoint
+}  // namespace titan::pickle

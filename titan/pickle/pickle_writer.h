@@ -8,9 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "titan/checkpoint/plain_value.h"
-
-namespace titan::checkpoint {
+namespace titan::pickle {
 
 class PickleWriter {
  public:
@@ -39,8 +37,6 @@ class PickleWriter {
   void build() { opcode('b'); }                           // gives an object its state
   void persistent_id() { opcode('Q'); }
 
-  void plain(const PlainValue& value);
-
   // The finished pickle. Nothing can be written after it.
   std::string finish();
 
@@ -56,4 +52,4 @@ class PickleWriter {
   std::map<std::string, uint32_t, std::less<>> memo_;
 };
 
-}  // namespace titan::checkpoint
+}  // namespace titan::pickle

@@ -1,4 +1,4 @@
-#include "titan/checkpoint/pickle.h"
+#include "titan/pickle/pickle.h"
 
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
-namespace titan::checkpoint {
+namespace titan::pickle {
 namespace {
 
 using Kind = PickleValue::Kind;
@@ -386,4 +386,4 @@ void Pickle::fail(const PickleValue& value, std::string_view message) const {
   __builtin_unreachable();
 }
 
-}  // namespace titan::checkpoint
+}  // namespace titan::pickle
