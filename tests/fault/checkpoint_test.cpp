@@ -8,11 +8,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <numeric>
 #include <sstream>
 #include <thread>
 
@@ -114,6 +118,41 @@ TEST(CheckpointResume, IsExactAndFreeOfTheLayout) {
     const Finished on_one = run(elsewhere.path(), 1, {});
     ASSERT_EQ(on_one.exit_code, 0) << technique.name << on_one.err;
     expect_same_steps(whole.path(), elsewhere.path(), 1e-5);
+  }
+}
+
+// What data.log_samples wrote: of each step, the samples of all ranks, sorted.
+std::map<int64_t, std::vector<int64_t>> logged_samples(const std::filesystem::path& dump_folder) {
+  std::map<int64_t, std::vector<int64_t>> by_step;
+  for (const auto& entry : std::filesystem::directory_iterator(dump_folder / "samples")) {
+    std::ifstream file(entry.path());
+    for (std::string line; std::getline(file, line);) {
+      const auto step = nlohmann::json::parse(line);
+      const auto samples = step.at("samples").get<std::vector<int64_t>>();
+      std::vector<int64_t>& all = by_step[step.at("step").get<int64_t>()];
+      all.insert(all.end(), samples.begin(), samples.end());
+    }
+  }
+  for (auto& [step, samples] : by_step) std::sort(samples.begin(), samples.end());
+  return by_step;
+}
+
+// A run that goes on at other data-parallel degrees, once from before its last step, is trained on the samples of the
+// global order: none twice, none left out.
+TEST(CheckpointResume, SkipsAndRepeatsNoSampleAtAnotherDataParallelDegree) {
+  const OutputFolder folder;
+  const Strings log{"--data.log_samples", "--checkpoint.interval=2"};
+  ASSERT_EQ(run(folder.path(), 3, joined(joined(degrees(1, 3, 1), log), {"--training.steps=4"})).exit_code, 0);
+  ASSERT_EQ(run(folder.path(), 4, joined(joined(degrees(1, 2, 2), log), {"--training.steps=7"})).exit_code, 0);
+  std::filesystem::remove_all(folder.path() / "checkpoint/step-7");  // so step 7 is run again
+  ASSERT_EQ(run(folder.path(), 2, joined(degrees(2, 1, 1), log)).exit_code, 0);
+
+  const auto samples = logged_samples(folder.path());
+  ASSERT_EQ(samples.size(), 10u);
+  for (int64_t step = 1; step <= 10; ++step) {
+    std::vector<int64_t> expected(12);
+    std::iota(expected.begin(), expected.end(), 12 * (step - 1));
+    EXPECT_EQ(samples.at(step), expected) << "step " << step;
   }
 }
 

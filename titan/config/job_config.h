@@ -285,6 +285,7 @@ struct Debug {
 struct Data {
   bool shuffle = false;
   std::string on_error = "stop";
+  bool log_samples = false;
 };
 
 struct JobConfig {

@@ -215,6 +215,8 @@ template <class Visitor>
 void visit_fields(Data& s, Visitor&& field) {
   field("shuffle", s.shuffle, "Shuffle the documents by debug.seed, anew each epoch.", ours());
   field("on_error", s.on_error, "What to do about a broken line of data.", one_of({"stop", "skip"}) | ours());
+  field("log_samples", s.log_samples, "Write the indices of each step's samples to <dump_folder>/samples/rank_N.jsonl.",
+        ours());
 }
 
 }  // namespace titan::config

@@ -49,9 +49,8 @@ std::optional<Batch> DataLoader::next() {
   if (error_) std::rethrow_exception(error_);
   if (at_end_) return std::nullopt;
   const int64_t seq_len = dataset_.seq_len;
-  Batch batch{at::empty({slice_.microbatch_size, seq_len}, at::kLong),
-              at::empty({slice_.microbatch_size, seq_len}, at::kLong),
-              {}};
+  Batch batch{.input = at::empty({slice_.microbatch_size, seq_len}, at::kLong),
+              .labels = at::empty({slice_.microbatch_size, seq_len}, at::kLong)};
   int64_t* input = batch.input.mutable_data_ptr<int64_t>();
   int64_t* labels = batch.labels.mutable_data_ptr<int64_t>();
   for (int64_t row_index = 0; row_index < slice_.microbatch_size;) {
@@ -62,10 +61,12 @@ std::optional<Batch> DataLoader::next() {
       if (at_end_) return std::nullopt;  // the rows of a step are never cut short: see num_missing_rows
       continue;
     }
-    const bool is_padding = item.row.empty();
+    const std::vector<int32_t>& tokens = item.row.tokens;
+    const bool is_padding = tokens.empty();
+    batch.samples.push_back(item.row.sample);
     for (int64_t i = 0; i < seq_len; ++i) {
-      *input++ = is_padding ? 0 : item.row[i];
-      *labels++ = is_padding ? kIgnoredLabel : item.row[i + 1];
+      *input++ = is_padding ? 0 : tokens[i];
+      *labels++ = is_padding ? kIgnoredLabel : tokens[i + 1];
     }
     ++row_index;
   }

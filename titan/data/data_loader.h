@@ -9,16 +9,20 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "titan/data/text_dataset.h"
 
 namespace titan::data {
 
-// All [microbatch_size, seq_len] int64 on the CPU.
+// Tensors are [microbatch_size, seq_len] int64 on the CPU.
 struct Batch {
   at::Tensor input;
   at::Tensor labels;           // the input shifted by one; -100 is ignored
   at::Tensor document_starts;  // as document_starts.h says, where TextDatasetOptions::document_end is set
+
+  // Of each row, which sample of the one global order it is; -1: padding.
+  std::vector<int64_t> samples;
 };
 
 // Which samples of the one global order a rank reads: from first_sample on, each step takes the next G =

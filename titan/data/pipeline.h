@@ -31,7 +31,7 @@ namespace titan::data {
 // One thing that happens in the stream.
 struct Item {
   enum class Kind {
-    kRow,           // `row`: a sample of this rank; empty: a row of padding
+    kRow,           // `row`: a sample of this rank, or padding
     kSkippedLines,  // `count` of them; `message` is about the first
     kResumed,       // the first sample of a resumed run begins here, in `epoch`
     kEpochEnd,      // `epoch` begins

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace titan::data {
 
@@ -19,15 +20,13 @@ void SamplePacker::add(std::span<const int32_t> tokens, std::vector<Row>& rows) 
     const int64_t missing = row_size_ - position_ % row_size_;
     const auto taken = tokens.first(std::min<size_t>(tokens.size(), static_cast<size_t>(missing)));
     if (is_mine(num_samples())) {
-      if (row_.empty()) row_.reserve(static_cast<size_t>(row_size_));
-      row_.insert(row_.end(), taken.begin(), taken.end());
+      if (row_.tokens.empty()) row_.tokens.reserve(static_cast<size_t>(row_size_));
+      row_.sample = num_samples();
+      row_.tokens.insert(row_.tokens.end(), taken.begin(), taken.end());
     }
     position_ += static_cast<int64_t>(taken.size());
     tokens = tokens.subspan(taken.size());
-    if (static_cast<int64_t>(row_.size()) == row_size_) {
-      rows.push_back(std::move(row_));
-      row_.clear();
-    }
+    if (static_cast<int64_t>(row_.tokens.size()) == row_size_) rows.push_back(std::exchange(row_, {}));
   }
 }
 

@@ -10,8 +10,11 @@
 
 namespace titan::data {
 
-// The seq_len + 1 tokens of one sample.
-using Row = std::vector<int32_t>;
+// One sample.
+struct Row {
+  int64_t sample = -1;          // its place in the global order; -1: padding
+  std::vector<int32_t> tokens;  // seq_len + 1 of them; none if padding
+};
 
 class SamplePacker {
  public:

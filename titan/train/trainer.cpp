@@ -24,6 +24,7 @@
 #include "titan/tokenizer/tokenizer.h"
 #include "titan/train/memory_use.h"
 #include "titan/train/model_input.h"
+#include "titan/train/sample_log.h"
 #include "titan/train/stop_request.h"
 #include "titan/train/whole_state.h"
 
@@ -89,6 +90,7 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, st
         job_, mesh_, ValidatorInput{encode_document_, document_end_, model_.own_tokens}, device_);
   }
   load_checkpoint(spec);
+  start_sample_log();
   logging::info(
       "Trainer is initialized with local batch size {}, global batch size {}, gradient accumulation steps {}, "
       "sequence length {}, total steps {} (warmup {})",
@@ -190,6 +192,13 @@ void Trainer::save_seed_checkpoint() {
                     "checkpoint.create_seed_checkpoint: needs checkpoint.enable; add --checkpoint.enable");
   save_checkpoint(/*last_step=*/true);
   logging::info("Created seed checkpoint");
+}
+
+void Trainer::start_sample_log() {
+  if (!job_.data.log_samples) return;
+  if (world_->rank() == 0) forget_samples_after(step_, job_.job.dump_folder);  // adding waits for the first collective
+  const bool is_first_of_its_samples = mesh_.coordinate("pp") + mesh_.coordinate("cp") + mesh_.coordinate("tp") == 0;
+  if (is_first_of_its_samples) sample_log_ = std::make_unique<SampleLog>(job_.job.dump_folder, world_->rank());
 }
 
 void Trainer::start_data() {
@@ -336,6 +345,7 @@ Trainer::StepUnderWay Trainer::enqueue_step(StepObserver* observer) {
   optimizer_->step(lr, skip);
   ++schedule_step_;
   next_sample_ += global_batch_size_;
+  if (sample_log_ != nullptr) sample_log_->add(step_, microbatches);
 
   // Connections are made by now; from here on, a rank that does not answer is a failure soon.
   if (!timeout_reduced_) world_->set_timeout(std::chrono::seconds(job_.comm.train_timeout_seconds));

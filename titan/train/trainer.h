@@ -28,6 +28,7 @@
 
 namespace titan::train {
 
+class SampleLog;
 class StopRequest;
 
 // Looks into a step while it runs, and may change what it sees: for `titan verify`, which compares layouts tensor by
@@ -111,6 +112,7 @@ class Trainer {
   void build_model(const models::ModelSpec& spec);
   void load_checkpoint(const models::ModelSpec& spec);
   void save_checkpoint(bool last_step);
+  void start_sample_log();
   void start_data();
   std::vector<data::Batch> next_microbatches();
   int64_t sum_over_ranks(int64_t num_valid_tokens);
@@ -130,6 +132,7 @@ class Trainer {
   std::unique_ptr<optim::Adam> optimizer_;
   optim::LrSchedule schedule_;
   std::unique_ptr<data::DataLoader> loader_;
+  std::unique_ptr<SampleLog> sample_log_;  // null unless data.log_samples, and where another rank names the samples
   std::unique_ptr<metrics::MetricsLogger> metrics_;
   std::unique_ptr<Validator> validator_;
 

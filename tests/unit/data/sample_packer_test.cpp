@@ -13,14 +13,15 @@ std::vector<int32_t> tokens_up_to(int32_t size) {
   return tokens;
 }
 
-// First tokens of the rows: sample k of seq_len 3 begins with 4 k.
-std::vector<int32_t> first_tokens(const std::vector<Row>& rows) {
-  std::vector<int32_t> first;
+// Which samples the rows say they are. Of seq_len 3, sample k is the tokens 4 k ... 4 k + 3.
+std::vector<int64_t> samples_of(const std::vector<Row>& rows) {
+  std::vector<int64_t> samples;
   for (const Row& row : rows) {
-    EXPECT_EQ(row.size(), 4u);
-    first.push_back(row.at(0));
+    const auto first = static_cast<int32_t>(4 * row.sample);
+    EXPECT_EQ(row.tokens, (std::vector<int32_t>{first, first + 1, first + 2, first + 3}));
+    samples.push_back(row.sample);
   }
-  return first;
+  return samples;
 }
 
 TEST(SamplePacker, CutsEverySeqLenPlusOneTokensWhateverThePieces) {
@@ -32,7 +33,7 @@ TEST(SamplePacker, CutsEverySeqLenPlusOneTokensWhateverThePieces) {
       packer.add(std::span(tokens).subspan(at, std::min(piece, tokens.size() - at)), rows);
     }
     ASSERT_EQ(rows.size(), 5u);
-    EXPECT_EQ(rows[4], (Row{16, 17, 18, 19}));
+    EXPECT_EQ(samples_of(rows), (std::vector<int64_t>{0, 1, 2, 3, 4}));
     EXPECT_EQ(packer.num_samples(), 5);
   }
 }
@@ -41,7 +42,7 @@ TEST(SamplePacker, KeepsTheRanksPartOfEachStep) {
   SamplePacker packer(3, {.samples_per_step = 5, .rank_begin = 2, .rank_count = 2});
   std::vector<Row> rows;
   packer.add(tokens_up_to(4 * 10), rows);
-  EXPECT_EQ(first_tokens(rows), (std::vector<int32_t>{8, 12, 28, 32}));
+  EXPECT_EQ(samples_of(rows), (std::vector<int64_t>{2, 3, 7, 8}));
 }
 
 TEST(SamplePacker, ResumedRanksSkipToTheirFirstSample) {
@@ -54,7 +55,7 @@ TEST(SamplePacker, ResumedRanksSkipToTheirFirstSample) {
   EXPECT_EQ(packer.num_tokens_to_skip(), 0);
   std::vector<int32_t> rest = tokens_up_to(40);
   packer.add(std::span(rest).subspan(20), rows);
-  EXPECT_EQ(first_tokens(rows), (std::vector<int32_t>{28, 32}));
+  EXPECT_EQ(samples_of(rows), (std::vector<int64_t>{7, 8}));
 }
 
 TEST(SamplePacker, MissingRowsCompleteTheLastStep) {

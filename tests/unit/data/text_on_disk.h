@@ -99,8 +99,10 @@ inline Rows expected_rows(const std::vector<std::string>& documents, int64_t seq
   return rows;
 }
 
-// The rows of a batch put together again. That labels are the input shifted by one is part of the claim.
+// The rows of a batch put together again. That labels are the input shifted by one is part of the claim, and that there
+// is an index for each row.
 inline void append_rows(const Batch& batch, Rows& rows) {
+  EXPECT_EQ(batch.samples.size(), static_cast<size_t>(batch.input.size(0)));
   const int64_t seq_len = batch.input.size(1);
   const int64_t* input = batch.input.const_data_ptr<int64_t>();
   const int64_t* labels = batch.labels.const_data_ptr<int64_t>();
