@@ -120,6 +120,7 @@ struct Training {
   bool gc_debug = false;
   DataLoader dataloader;
   // Ours.
+  std::string fp32_products = "auto";
   int64_t loss_chunks = 8;
   std::string on_nonfinite = "stop";
   std::optional<double> max_seconds;

@@ -177,6 +177,9 @@ void visit_fields(Training& s, Visitor&& field) {
   field("gc_freq", s.gc_freq, "Steps between collections of Python's garbage; there is none here.",
         at_least(1) | accepted());
   field("gc_debug", s.gc_debug, "Look for reference cycles of Python objects; there are none here.", accepted());
+  field("fp32_products", s.fp32_products,
+        "Who multiplies fp32 matrices on a CPU: auto is its matrix unit (AMX), by exact splitting, where it has one.",
+        one_of({"auto", "library"}) | ours());
   field("loss_chunks", s.loss_chunks, "The loss computes the logits in this many pieces, to save memory.",
         within(1, kMaxSize) | ours());
   field("on_nonfinite", s.on_nonfinite, "What to do when loss or gradient norm is not finite.",

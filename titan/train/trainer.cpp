@@ -16,6 +16,7 @@
 #include "titan/checkpoint/torchtitan_keys.h"
 #include "titan/config/check.h"
 #include "titan/distributed/collectives.h"
+#include "titan/kernels/matrix_product.h"
 #include "titan/logging/logger.h"
 #include "titan/loss/cross_entropy.h"
 #include "titan/metrics/progress.h"
@@ -64,6 +65,7 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, st
   logging::info("Starting job: {}", job_.job.description);
   for (const std::string& warning : schedule_.warnings()) logging::warning("{}", warning);
   make_deterministic(job_.debug);
+  kernels::use_matrix_unit_for_fp32(job_.training.fp32_products == "auto");
 
   const auto tokenizer =
       std::make_shared<const tokenizer::Tokenizer>(tokenizer::Tokenizer::load(job_.model.hf_assets_path));
