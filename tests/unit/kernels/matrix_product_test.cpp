@@ -57,8 +57,8 @@ TEST_F(MatrixProduct, IsAtLeastAsExactAsATens) {
 }
 
 // Elements over eighty binary orders of magnitude, and sums in which nearly everything cancels. Here a result may be
-// one product's, and who rounds it how often is luck: of the sum of magnitudes, errors stay below six units of fp32, which
-// ATen's reach too.
+// one product's, and who rounds it how often is luck: of the sum of magnitudes, errors stay below six units of fp32,
+// which ATen's reach too.
 TEST_F(MatrixProduct, StaysExactOverOrdersOfMagnitude) {
   const auto largest_error = [](const at::Tensor& a, const at::Tensor& b) {
     const at::Tensor a64 = a.to(at::kDouble), b64 = b.to(at::kDouble);

@@ -6,8 +6,8 @@
 // Heinecke's: Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations, arXiv
 // 1904.06376.
 //
-// Two things differ from fp32: where an element is infinite, or above 3.39e38, the result is NaN; and parts below 2^-126
-// count as zero, so elements below 2^-110 lose digits.
+// Two things differ from fp32: where an element is infinite, or above 3.39e38, the result is NaN; and parts below
+// 2^-126 count as zero, so elements below 2^-110 lose digits.
 //
 // [Note: panels]
 // A factor is packed in panels of 32 lines. For each 32 terms a panel has six tiles of the unit (amx_tiles.h), 1 KiB
