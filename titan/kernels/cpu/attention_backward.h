@@ -18,9 +18,9 @@
 namespace titan::kernels::cpu {
 inline namespace CPU_CAPABILITY {
 
-// Tiles of keys that a tile of queries is packed for at a time.
-constexpr int64_t kTilesOfSpan = 4;
-constexpr int64_t kSpan = kTilesOfSpan * kTile;
+// Tiles of keys that a tile of queries is packed for at a time: as many as stay in a second-level cache beside it.
+constexpr int64_t kMaxTilesOfSpan = 16;
+constexpr int64_t tiles_of_span(int64_t width) { return std::clamp<int64_t>(256 / width, 4, kMaxTilesOfSpan); }
 
 template <class Tiles>
 struct BackwardMemory {
@@ -30,15 +30,16 @@ struct BackwardMemory {
       : width(round_up(problem.width, Tiles::kWidthGrain)),
         value_width(round_up(problem.value_width, Tiles::kWidthGrain)),
         num_tiles((problem.query_len + kTile - 1) / kTile),
+        span(kTile * tiles_of_span(std::max(width, value_width))),
         group(problem.heads / problem.kv_heads) {
     grad_queries = arena.take<float>(group * num_tiles * kTile * width);
     logsumexp = arena.take<float>(group * num_tiles * kTile);
     dots = arena.take<float>(group * num_tiles * kTile);
-    keys = arena.take<Element>(kSpan * width);
-    keys_transposed = arena.take<Element>(kSpan * width);
-    values = arena.take<Element>(kSpan * value_width);
-    grad_keys = arena.take<float>(kSpan * width);
-    grad_values = arena.take<float>(kSpan * value_width);
+    keys = arena.take<Element>(span * width);
+    keys_transposed = arena.take<Element>(span * width);
+    values = arena.take<Element>(span * value_width);
+    grad_keys = arena.take<float>(span * width);
+    grad_values = arena.take<float>(span * value_width);
     queries = arena.take<Element>(kTile * width);
     queries_transposed = arena.take<Element>(kTile * width);
     grad_out = arena.take<Element>(kTile * value_width);
@@ -58,7 +59,7 @@ struct BackwardMemory {
     return grad_queries + (head * num_tiles + tile) * kTile * width;
   }
 
-  int64_t width, value_width, num_tiles, group;
+  int64_t width, value_width, num_tiles, span, group;
   float* grad_queries;             // [group, num_tiles, width, kTile]
   float *logsumexp, *dots;         // [group, num_tiles, kTile]: in units of ln 2; D
   Element *keys, *values;          // of a span of keys
@@ -133,21 +134,21 @@ void backward_task(const AttentionProblem& problem, const AttentionGradients& gr
   [[maybe_unused]] const typename Tiles::Session session;
   prepare_queries<T>(problem, gradients, batch, kv_head, m);
 
-  for (int64_t span = 0; span < problem.key_len; span += kSpan) {
+  for (int64_t span = 0; span < problem.key_len; span += m.span) {
     // 1. A span of keys and values.
-    const int64_t span_end = std::min(span + kSpan, problem.key_len);
+    const int64_t span_end = std::min(span + m.span, problem.key_len);
     const auto keys = Tiles::pack_left(rows_at<T>(problem.key, batch, span, kv_head), problem.key.seq_stride,
                                        span_end - span, problem.width, m.keys);
     const auto values = Tiles::pack_left(rows_at<T>(problem.value, batch, span, kv_head), problem.value.seq_stride,
                                          span_end - span, problem.value_width, m.values);
-    typename Tiles::Left keys_transposed[kTilesOfSpan];
+    typename Tiles::Left keys_transposed[kMaxTilesOfSpan];
     for (int64_t key = span; key < span_end; key += kTile) {
       keys_transposed[(key - span) / kTile] = Tiles::template pack_left_transposed<kTile>(
           rows_at<T>(problem.key, batch, key, kv_head), problem.key.seq_stride, std::min(kTile, span_end - key),
           problem.width, m.keys_transposed + (key - span) * m.width, scratch);
     }
-    std::fill(m.grad_keys, m.grad_keys + kSpan * m.width, 0.0F);
-    std::fill(m.grad_values, m.grad_values + kSpan * m.value_width, 0.0F);
+    std::fill(m.grad_keys, m.grad_keys + m.span * m.width, 0.0F);
+    std::fill(m.grad_values, m.grad_values + m.span * m.value_width, 0.0F);
 
     for (int64_t tile = 0; tile < m.num_tiles; ++tile) {
       const int64_t query = tile * kTile, num_queries = std::min(kTile, problem.query_len - query);

@@ -1,5 +1,7 @@
 #include "titan/kernels/cpu/rotary.h"
 
+#include <type_traits>
+
 #include "titan/kernels/cpu/compiled_for.h"
 #include "titan/kernels/cpu/floats.h"
 
@@ -21,17 +23,23 @@ void narrow(const float* x, T* to, int64_t size) {
 }
 
 // Pairs (2i, 2i + 1) of `size` elements. The compiler makes shuffles of it.
+[[gnu::always_inline]] inline void turn_pairs(const float* __restrict from, const float* __restrict turns, float sign,
+                                              float* __restrict to, int64_t size) {
+  for (int64_t i = 0; i < size; i += 2) {
+    const float cosine = turns[i], sine = sign * turns[i + 1];
+    to[i] = from[i] * cosine - from[i + 1] * sine;
+    to[i + 1] = from[i] * sine + from[i + 1] * cosine;
+  }
+}
+
 template <class T>
 void turn_neighbours(const T* x, const float* turns, float sign, T* y, int64_t size) {
+  if constexpr (std::is_same_v<T, float>) return turn_pairs(x, turns, sign, y, size);
   alignas(64) float from[kBlock], to[kBlock];
   for (int64_t begin = 0; begin < size; begin += kBlock) {
     const int64_t count = size - begin < kBlock ? size - begin : kBlock;
     widen(x + begin, from, count);
-    for (int64_t i = 0; i < count; i += 2) {
-      const float cosine = turns[begin + i], sine = sign * turns[begin + i + 1];
-      to[i] = from[i] * cosine - from[i + 1] * sine;
-      to[i + 1] = from[i] * sine + from[i + 1] * cosine;
-    }
+    turn_pairs(from, turns + begin, sign, to, count);
     narrow(to, y + begin, count);
   }
 }

@@ -46,7 +46,7 @@ struct VectorTiles {
     const int64_t row = round_up(width, kWidthGrain);
     for (int64_t r = 0; r < num_rows; ++r) {
       load_row(x + r * stride, width, to + r * row);
-      std::fill(to + r * row + width, to + (r + 1) * row, 0.0F);
+      for (int64_t i = width; i < row; ++i) to[r * row + i] = 0.0F;
     }
     std::fill(to + num_rows * row, to + round_up(num_rows, kGrain) * row, 0.0F);
     return {to, row, 1};
