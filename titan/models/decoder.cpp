@@ -43,8 +43,10 @@ DecoderBlock::DecoderBlock(const DecoderSizes& sizes, int64_t layer_index, at::S
 }
 
 at::Tensor DecoderBlock::forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key) {
-  const auto [h, normed] = ffn_norm->of_sum(x, attention(attention_norm(x), freqs_cis, first_key));
-  return h + feed_forward(normed);
+  const at::Tensor attended = attention_norm->use_and_discard(
+      x, attention_norm(x), [&](const at::Tensor& normed) { return attention(normed, freqs_cis, first_key); });
+  const auto [h, normed] = ffn_norm->of_sum(x, attended);
+  return h + ffn_norm->use_and_discard(h, normed, [&](const at::Tensor& y) { return feed_forward(y); });
 }
 
 void DecoderBlock::init_weights(const nn::Initializer& initializer) {

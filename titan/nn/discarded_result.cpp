@@ -20,7 +20,7 @@ class Recomputed {
   Recomputed(std::function<at::Tensor()> compute, const at::Tensor& tensor)
       : compute_(std::move(compute)), storage_(tensor.storage().unsafeGetStorageImpl()) {}
 
-  // Only while the first computation's result lives.
+  // Only while the first computation's result lives: within `use`.
   bool is_memory_of(const at::Tensor& tensor) const {
     return tensor.has_storage() && tensor.storage().unsafeGetStorageImpl() == storage_;
   }
@@ -44,13 +44,34 @@ class Recomputed {
   at::Tensor tensor_;        // computed again, while one of them waits
 };
 
-// What a node saved: the tensor, as it views it, or any other, which stays.
+class Saving : public SavedTensorHooks {
+ public:
+  // outer: of the use_and_discard() around this one, or null
+  Saving(std::shared_ptr<Recomputed> recomputed, const Saving* outer)
+      : recomputed_(std::move(recomputed)), outer_(outer) {}
+  std::unique_ptr<SavedVariableHooks> make() override;
+
+  // Whose memory it is of all those that are under way; null: none's.
+  std::shared_ptr<Recomputed> find(const at::Tensor& tensor) const {
+    for (const Saving* saving = this; saving != nullptr; saving = saving->outer_) {
+      if (saving->recomputed_->is_memory_of(tensor)) return saving->recomputed_;
+    }
+    return nullptr;
+  }
+
+ private:
+  std::shared_ptr<Recomputed> recomputed_;
+  const Saving* outer_;
+};
+
+// What a node saved: such a tensor, as it views it, or any other, which stays.
 class Saved : public SavedVariableHooks {
  public:
-  explicit Saved(std::shared_ptr<Recomputed> recomputed) : recomputed_(std::move(recomputed)) {}
+  explicit Saved(const Saving& saving) : saving_(&saving) {}
 
   void call_pack_hook(const at::Tensor& tensor) override {
-    if (!recomputed_->is_memory_of(tensor)) {
+    recomputed_ = std::exchange(saving_, nullptr)->find(tensor);
+    if (recomputed_ == nullptr) {
       other_ = alias_of(tensor);
       return;
     }
@@ -70,28 +91,24 @@ class Saved : public SavedVariableHooks {
   }
 
  private:
+  const Saving* saving_;  // until it is packed, which is when the node is made
   std::shared_ptr<Recomputed> recomputed_;
   at::Tensor other_;
   at::DimVector sizes_, strides_;
   int64_t offset_ = 0;
 };
 
-class Saving : public SavedTensorHooks {
- public:
-  explicit Saving(std::shared_ptr<Recomputed> recomputed) : recomputed_(std::move(recomputed)) {}
-  std::unique_ptr<SavedVariableHooks> make() override { return std::make_unique<Saved>(recomputed_); }
-
- private:
-  std::shared_ptr<Recomputed> recomputed_;
-};
+std::unique_ptr<SavedVariableHooks> Saving::make() { return std::make_unique<Saved>(*this); }
 
 }  // namespace
 
-at::Tensor use_and_discard(const std::function<at::Tensor()>& compute,
+at::Tensor use_and_discard(const at::Tensor& tensor, const std::function<at::Tensor()>& compute,
                            const std::function<at::Tensor(const at::Tensor&)>& use) {
-  const at::Tensor tensor = compute();
-  if (!tensor.requires_grad() || !tensor.has_storage() || SavedTensorHooksGuard::is_active()) return use(tensor);
-  Saving saving(std::make_shared<Recomputed>(compute, tensor));
+  SavedTensorHooks* const around = SavedTensorHooksGuard::active();
+  const auto* const outer = dynamic_cast<const Saving*>(around);
+  const bool others_decide = around != nullptr && outer == nullptr;
+  if (!tensor.requires_grad() || !tensor.has_storage() || others_decide) return use(tensor);
+  Saving saving(std::make_shared<Recomputed>(compute, tensor), outer);
   const SavedTensorHooksGuard hooks(&saving);
   return use(tensor);
 }

@@ -13,7 +13,8 @@ FeedForward::FeedForward(int64_t dim, int64_t hidden_dim, at::ScalarType dtype)
 at::Tensor FeedForward::forward(const at::Tensor& x) {
   const at::Tensor gate = w1(x), up = w3(x);
   // One pass over what the backward needs anyway, where the product would be the widest tensor that a block keeps.
-  return use_and_discard([gate, up] { return kernels::swiglu(gate, up); }, [&](const at::Tensor& y) { return w2(y); });
+  const auto product = [gate, up] { return kernels::swiglu(gate, up); };
+  return use_and_discard(product(), product, [&](const at::Tensor& y) { return w2(y); });
 }
 
 }  // namespace titan::nn

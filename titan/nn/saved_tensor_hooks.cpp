@@ -41,7 +41,7 @@ SavedTensorHooksGuard::SavedTensorHooksGuard(SavedTensorHooks* hooks) {
 
 SavedTensorHooksGuard::~SavedTensorHooksGuard() { current = outer_; }
 
-bool SavedTensorHooksGuard::is_active() { return current != nullptr; }
+SavedTensorHooks* SavedTensorHooksGuard::active() { return current; }
 
 at::Tensor alias_of(const at::Tensor& tensor) {
   at::TensorImpl* const impl = tensor.unsafeGetTensorImpl();

@@ -25,8 +25,8 @@ class SavedTensorHooksGuard {
   SavedTensorHooksGuard(const SavedTensorHooksGuard&) = delete;
   SavedTensorHooksGuard& operator=(const SavedTensorHooksGuard&) = delete;
 
-  // Whether a guard of this thread gives hooks now.
-  static bool is_active();
+  // The hooks of this thread's innermost guard, or null.
+  static SavedTensorHooks* active();
 
  private:
   SavedTensorHooks* outer_;
