@@ -1,7 +1,7 @@
 // `titan train` with an error planted in one rank's communication, which TITAN_TEST_FAULT describes as
 // "<fault> <rank> <operation>": at that operation, by its number among all that the rank begins, or soon after it,
 //   hang   it never goes on
-//   kill   it is killed
+//   kill   it is killed, once what it began before is over
 //   shape  it comes with another shape
 //   skip   it leaves the operation out
 //   swap   it calls the next operation of the group first
@@ -11,18 +11,20 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
+#include <thread>
 
 #include "cli/train.h"
 #include "titan/distributed/collectives.h"
 #include "titan/distributed/p2p.h"
 #include "titan/distributed/rank_info.h"
-#include "titan/distributed/recorder/record.h"
+#include "titan/distributed/recorder/flight_recorder.h"
 #include "titan/distributed/recorder/served_module.h"
 
 namespace titan {
@@ -129,7 +131,10 @@ class Saboteur {
     if (fault_ == "hang") {
       while (true) pause();
     }
-    if (fault_ == "kill") raise(SIGKILL);
+    if (fault_ == "kill") {
+      end_of_earlier_ones(*begun.group->observers().recorder);
+      raise(SIGKILL);
+    }
     if (fault_ == "skip") return false;
     is_mine_ = true;
     if (fault_ == "shape") run(begun, /*more=*/8);
@@ -139,6 +144,15 @@ class Saboteur {
     }
     is_mine_ = false;
     return fault_ == "swap";
+  }
+
+  // Else the job would rightly be said to have ended in one of them.
+  static void end_of_earlier_ones(recorder::FlightRecorder& recorder) {
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+    while (!recorder.open().empty() && std::chrono::steady_clock::now() < give_up) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      recorder.look_for_ends();
+    }
   }
 
   // The operation that this group's next one will be, as after the same operations in an earlier step.

@@ -46,6 +46,22 @@ TEST(VerifyPipeline, TiedModelsHold) {
   EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
 }
 
+// What takes its measure from memory or moves tensors to and fro sees each stage by itself.
+TEST(VerifyPipeline, EveryModeOfActivationCheckpointingHolds) {
+  const test::Finished finished =
+      verify("pp=2, ac=auto; pp=2, ac=offload, schedule=Interleaved1F1B; pp=2, ac=2, schedule=ZBVZeroBubble");
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+}
+
+TEST(VerifyPipeline, HybridShardsAndTensorParallelHoldOnSixteenRanks) {
+  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  const test::Finished finished = verify(
+      "pp=2, dp_replicate=2, dp_shard=2, tp=2; pp=2, dp_replicate=2, dp_shard=2, tp=2, schedule=InterleavedZeroBubble, "
+      "accum=2",
+      {"--training.global_batch_size=32"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.out << finished.err;
+}
+
 struct Kind {
   std::string name;
   int64_t stages_per_rank;

@@ -22,7 +22,7 @@ void expect_holds(std::vector<std::string> argv, const std::string& layouts, con
 TEST(VerifyQwen3, LayoutsOfATinyModelHold) {
   const test::OutputFolder folder;
   expect_holds(test::tiny_qwen3_job(TITAN_BINARY, folder.path(), {"--steps", "4"}),
-               "dp_shard=2; tp=2; dp_shard=2, tp=2; tp=2, dtype=bf16", "verdict: all 4 layouts hold");
+               "dp_shard=2; tp=2; dp_shard=2, tp=2; tp=2, dtype=bf16; pp=2, dp_shard=2", "verdict: all 5 layouts hold");
 }
 
 // Weights of its own for the output, 6 KV heads over 3 ranks, a vocabulary of 323 that they share unevenly.

@@ -18,7 +18,7 @@ enum class Reason {  // the stronger the later
   kAsked,            // SIGUSR1
   kSlow,             // an operation, here or elsewhere, has taken half of its timeout
   kElsewhere,        // another rank failed
-  kOperation,        // an operation of this rank failed
+  kOperation,        // an operation of this rank failed, or ended the program
   kException,        // this rank failed by itself
 };
 // "asked", "slow", ...

@@ -95,6 +95,8 @@ Watchdog::Watchdog(std::shared_ptr<FlightRecorder> recorder, std::shared_ptr<Hea
       shared->changed.notify_all();
     });
   }
+  last_words_ = std::make_unique<LastWords>(
+      [shared = shared_](const std::string& reason) { shared->dump(Reason::kOperation, reason); });
   signals_seen_ = num_dump_signals();
   thread_ = std::thread([this] { run(); });
 }

@@ -1,7 +1,7 @@
 // Looks after a rank's flight recorder on a thread of its own, which goes on where the program hangs: it notices what
 // operations are over, says at half of an operation's timeout what is stuck and who is missing, while everybody is
-// still there to be looked at, and writes dumps: when that happens, when an operation or a rank fails, on SIGUSR1. It
-// ends nothing and decides nothing.
+// still there to be looked at, and writes dumps: when that happens, when an operation or a rank fails, when the program
+// terminates, on SIGUSR1. It ends nothing and decides nothing.
 #pragma once
 
 #include <chrono>
@@ -15,6 +15,7 @@
 #include "titan/distributed/heartbeat.h"
 #include "titan/distributed/recorder/dump.h"
 #include "titan/distributed/recorder/flight_recorder.h"
+#include "titan/distributed/recorder/last_words.h"
 
 namespace titan::distributed::recorder {
 
@@ -48,6 +49,7 @@ class Watchdog {
   std::chrono::milliseconds interval_;
   // The thread's own: the record that was announced last, and the signals that were answered.
   int64_t announced_ = -1, signals_seen_ = 0;
+  std::unique_ptr<LastWords> last_words_;
   std::thread thread_;
 };
 

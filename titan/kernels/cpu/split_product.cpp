@@ -22,6 +22,7 @@ namespace {
 
 constexpr int64_t kGrain = kSplitProductGrain;
 constexpr int64_t kTileBytes = 1024, kPartBytes = 2 * kTileBytes, kStepBytes = 3 * kPartBytes;
+constexpr int64_t kAhead = 2 * kGrain;
 constexpr int64_t kMaxTerms = 512;                     // packed at a time
 constexpr int64_t kPackedBytes = int64_t{1400} << 10;  // of the right factor: most of a second-level cache of 2 MiB
 
@@ -110,11 +111,15 @@ void pack(const SplitFactor& x, int64_t num_lines, int64_t num_terms, std::byte*
         if (by_lines) {
           const float* const from = x.data + (line + i) * x.line_stride + term;
           const int64_t count = line + i < num_lines ? num_terms - term : 0;
+          _mm_prefetch(from + kAhead, _MM_HINT_T0);
+          _mm_prefetch(from + kAhead + 16, _MM_HINT_T0);
           split<false>(_mm512_maskz_loadu_ps(first(count), from), _mm512_maskz_loadu_ps(first(count - 16), from + 16),
                        parts);
         } else {
           const float* const from = x.data + line + (term + 2 * i) * x.term_stride;
           const int64_t count = num_lines - line, num_left = num_terms - term - 2 * i;
+          _mm_prefetch(from + kGrain * x.term_stride, _MM_HINT_T0);
+          _mm_prefetch(from + (kGrain + 1) * x.term_stride, _MM_HINT_T0);
           split<true>(_mm512_maskz_loadu_ps(first(num_left > 0 ? count : 0), from),
                       _mm512_maskz_loadu_ps(first(num_left > 1 ? count : 0), from + x.term_stride), parts);
         }

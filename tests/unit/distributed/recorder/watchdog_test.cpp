@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <functional>
+#include <stdexcept>
 #include <thread>
 
 #include "tests/support/tiny_job.h"
@@ -102,6 +103,22 @@ TEST_F(WritingWatchdog, KeepsTheStrongerReason) {
   EXPECT_EQ(trace::read_dump(path_).message, "first");
   watchdog.dump(Reason::kException, "third");
   EXPECT_EQ(trace::read_dump(path_).message, "third");
+}
+
+// As Gloo's threads do, with a message that is longer than awaited.
+TEST_F(WritingWatchdog, WritesWhenTheProgramTerminates) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";  // this program again, so not a folder of this test's own
+  const auto path = std::filesystem::temp_directory_path() / "titan_test_terminated" / "rank_0";
+  EXPECT_DEATH(
+      {
+        const Watchdog watchdog(recorder_, nullptr, 0, 2, {.dump_path = path});
+        std::thread([] { throw std::runtime_error("too long a message"); }).join();
+      },
+      "too long a message");
+  const trace::Dump dump = trace::read_dump(path);
+  EXPECT_EQ(dump.reason, "operation");
+  EXPECT_EQ(dump.message, "too long a message");
+  std::filesystem::remove_all(path.parent_path());
 }
 
 TEST_F(WritingWatchdog, BearsAPlaceItCannotWriteTo) {
