@@ -1,6 +1,6 @@
 // bench_matrix_products: the three products of a linear layer (forward x W^T, gradient of x dY W, gradient of W dY^T x)
-// by at::mm and by oneDNN's linear, at the sizes of small models, in fp32 and bf16. What was measured, and why
-// nn::Linear calls at::linear, is in matrix_products.md.
+// by ATen's at::mm, by oneDNN's linear and, in fp32, on the matrix unit, at the sizes of small models, in fp32 and
+// bf16. What was measured, and why nn::Linear calls at::linear, is in matrix_products.md.
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/mkldnn_linear.h>
 #include <ATen/ops/mkldnn_linear_backward_input.h>
@@ -10,6 +10,8 @@
 #include <benchmark/benchmark.h>
 
 #include <string>
+
+#include "titan/kernels/matrix_product.h"
 
 namespace titan {
 namespace {
@@ -52,6 +54,13 @@ void gradient_of_weight(benchmark::State& state, const Layer& layer, at::ScalarT
   measure(state, layer, [&] { return at::mm(o.grad.t(), o.x); });
 }
 
+template <Function* function>
+void on_matrix_unit(benchmark::State& state, const Layer& layer, at::ScalarType dtype) {
+  kernels::use_matrix_unit_for_fp32(true);
+  function(state, layer, dtype);
+  kernels::use_matrix_unit_for_fp32(false);
+}
+
 // oneDNN's operators take and give tensors of its own, which here share memory with plain ones.
 void forward_of_onednn(benchmark::State& state, const Layer& layer, at::ScalarType dtype) {
   const Operands o(layer, dtype);
@@ -82,6 +91,9 @@ void register_all() {
       add("gradient of x/mm", gradient_of_input);
       add("gradient of W/mm", gradient_of_weight);
       if (dtype == at::kBFloat16) continue;  // at::mm is oneDNN's there
+      add("forward/matrix unit", on_matrix_unit<forward>);
+      add("gradient of x/matrix unit", on_matrix_unit<gradient_of_input>);
+      add("gradient of W/matrix unit", on_matrix_unit<gradient_of_weight>);
       add("forward/onednn", forward_of_onednn);
       add("gradient of x/onednn", gradient_of_input_of_onednn);
       add("gradient of W/onednn", gradient_of_weight_of_onednn);
