@@ -150,10 +150,9 @@ class Interpreter {
         return text_global();
       case 0x93:
         return stack_global();
-      case 0x81:
-        return call();  // NEWOBJ: a class and its arguments
-      case 'R':
-        return call();  // REDUCE: a function and its arguments
+      case 0x81:  // NEWOBJ: a class and its arguments
+      case 'R':   // REDUCE: a function and its arguments
+        return call();
       case 'b':
         return build();
       case 'Q':
