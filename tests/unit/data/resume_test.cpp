@@ -69,8 +69,7 @@ TEST(ResumePosition, BatchesNameTheirSamples) {
   const TextDatasetOptions dataset{.path = folder.write("a.jsonl", json_lines(some_documents(50))), .seq_len = kSeqLen};
   for (const int64_t first : {0, 3, 120, 1200}) {
     DataLoader loader(
-        dataset,
-        {.samples_per_step = 6, .rank_begin = 2, .rank_count = 4, .microbatch_size = 2, .first_sample = first},
+        dataset, {.samples_per_step = 6, .rank_begin = 2, .rank_count = 4, .microbatch_size = 2, .first_sample = first},
         encode_bytes);
     for (const int64_t sample : {first + 2, first + 4, first + 8, first + 10}) {
       EXPECT_EQ(loader.next()->samples, (std::vector<int64_t>{sample, sample + 1}));
