@@ -74,7 +74,7 @@ class FaultyJob {
 
  private:
   launch::LaunchOptions options() const {
-    std::vector<std::string> flags{"--training.steps=1000000",       "--training.local_batch_size=1",
+    std::vector<std::string> flags{"--training.steps=50000",         "--training.local_batch_size=1",
                                    "--training.seq_len=16",          "--comm.cpu_backend=" + backend_,
                                    "--comm.train_timeout_seconds=3", "--metrics.log_freq=1000000",
                                    "--comm.init_timeout_seconds=60"};

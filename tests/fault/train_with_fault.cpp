@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -124,6 +125,7 @@ class Saboteur {
       next = next_of_group();
       // Between equal operations there is no order, and the one that is left out cannot be told from the one after it.
       if (!next.has_value() || *next == begun || !can_run(*next)) return true;
+      if (fault_ == "swap" && !has_an_order(begun, *next)) return true;
     }
     if (!can_run(begun)) return true;
     is_done_ = true;
@@ -144,6 +146,16 @@ class Saboteur {
     }
     is_mine_ = false;
     return fault_ == "swap";
+  }
+
+  // Whether others notice if `next` comes first. Messages go their own ways, and who sends does not wait; but who
+  // awaits one that is sent after a collective, before he takes part in it, waits for ever.
+  static bool has_an_order(const Begun& begun, const Begun& next) {
+    if (!begun.messages.empty()) return false;
+    const auto is_awaited = [](const Begun::Letter& letter) {
+      return letter.direction == Message::Direction::kReceive;
+    };
+    return next.messages.empty() || std::any_of(next.messages.begin(), next.messages.end(), is_awaited);
   }
 
   // Else the job would rightly be said to have ended in one of them.
