@@ -47,7 +47,7 @@ Pipeline::Pipeline(std::vector<DatasetFile> files, TextDatasetOptions dataset, S
       packer_(dataset_.seq_len, slice_),
       resuming_(slice_.first_sample > 0) {
   for (int64_t i = 0; i < dataset_.num_threads; ++i) {
-    threads_.emplace_back([this](std::stop_token stop) { work(std::move(stop)); });
+    threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
   }
 }
 
@@ -66,7 +66,7 @@ Item Pipeline::pop() {
   return item;
 }
 
-void Pipeline::work(std::stop_token stop) {
+void Pipeline::work(const std::stop_token& stop) {
   JsonText json;
   while (!stop.stop_requested()) {
     Chunk chunk = take_chunk(stop);
@@ -78,7 +78,7 @@ void Pipeline::work(std::stop_token stop) {
 
 // An empty chunk when there is nothing left to do. Errors of the source travel in the chunk, so that the samples
 // before them still come out.
-Pipeline::Chunk Pipeline::take_chunk(std::stop_token stop) {
+Pipeline::Chunk Pipeline::take_chunk(const std::stop_token& stop) {
   std::lock_guard source_lock(source_mutex_);
   // 1. After the end of an epoch, wait for its tokens to be counted: which epoch is next hangs on that.
   int64_t epoch = 0;
@@ -158,7 +158,7 @@ std::string Pipeline::describe(const RawDocument& document, std::string_view pro
   return fmt::format("{}:{}: the line {}", file.path.string(), line, problem);
 }
 
-void Pipeline::commit(Chunk chunk, std::stop_token stop) {
+void Pipeline::commit(Chunk chunk, const std::stop_token& stop) {
   {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, stop, [&] {

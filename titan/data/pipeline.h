@@ -61,11 +61,11 @@ class Pipeline {
  private:
   struct Chunk;
 
-  void work(std::stop_token stop);
-  Chunk take_chunk(std::stop_token stop);
+  void work(const std::stop_token& stop);
+  Chunk take_chunk(const std::stop_token& stop);
   void tokenize(Chunk& chunk, JsonText& json);
   std::string describe(const RawDocument& document, std::string_view problem) const;
-  void commit(Chunk chunk, std::stop_token stop);
+  void commit(Chunk chunk, const std::stop_token& stop);
 
   // With mutex_ held.
   void add_tokens(const std::vector<int32_t>& tokens);
