@@ -27,7 +27,7 @@ TEST_P(VerifyContextParallel, Holds) {
   const test::OutputFolder folder;
   std::vector<std::string> argv = test::tiny_job(
       TITAN_BINARY, folder.path(),
-      {"--training.local_batch_size=4", "--model.args.n_heads=6", "--model.args.n_kv_heads=2", "--steps", "3",
+      {"--training.local_batch_size=8", "--model.args.n_heads=6", "--model.args.n_kv_heads=2", "--steps", "3",
        "--training.dataset_path=" + (test::tiny_golden().parent_path() / "llama3_documents" / "corpus").string(),
        "--layouts", layouts});
   if (!mask.empty()) argv.push_back(mask);
