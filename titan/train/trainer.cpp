@@ -92,7 +92,6 @@ Trainer::Trainer(const config::JobConfig& job, const models::ModelSpec& spec, st
         job_, mesh_, ValidatorInput{encode_document_, document_end_, model_.own_tokens}, device_);
   }
   load_checkpoint(spec);
-  start_sample_log();
   logging::info(
       "Trainer is initialized with local batch size {}, global batch size {}, gradient accumulation steps {}, "
       "sequence length {}, total steps {} (warmup {})",
@@ -223,6 +222,7 @@ void Trainer::start_data() {
 
 void Trainer::train() {
   stop_request_ = std::make_unique<StopRequest>(job_.training.max_seconds);
+  start_sample_log();
   logging::info("Training starts at step {}", step_ + 1);
   metrics_->start(step_);
   metrics::ProgressBar progress(step_, job_.training.steps);
