@@ -19,6 +19,7 @@
 #include "titan/kernels/cpu/loops.h"
 #include "titan/kernels/cpu/matrix_unit.h"
 #include "titan/kernels/operators.h"
+#include "titan/kernels/work_memory.h"
 
 namespace titan::kernels {
 namespace {
@@ -154,12 +155,9 @@ struct Prepared {
 // Calls run(task, memory) for each task, on all threads.
 template <class F>
 void run_tasks(int64_t num_tasks, int64_t memory_size, F&& run) {
-  constexpr int64_t kAlignment = 64;
   at::parallel_for(0, num_tasks, 1, [&](int64_t begin, int64_t end) {
-    const at::Tensor memory = at::empty({memory_size + kAlignment}, at::kByte);
-    const auto address = reinterpret_cast<uintptr_t>(memory.mutable_data_ptr());
-    auto* const aligned = reinterpret_cast<std::byte*>((address + kAlignment - 1) / kAlignment * kAlignment);
-    for (int64_t task = begin; task < end; ++task) run(task, aligned);
+    const WorkMemory memory(memory_size);
+    for (int64_t task = begin; task < end; ++task) run(task, memory.data());
   });
 }
 

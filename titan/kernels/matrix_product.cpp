@@ -11,6 +11,7 @@
 
 #include "titan/kernels/cpu/matrix_unit.h"
 #include "titan/kernels/cpu/split_product.h"
+#include "titan/kernels/work_memory.h"
 
 namespace titan::kernels {
 namespace {
@@ -54,13 +55,10 @@ void multiply(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
       const int64_t rows = std::min(m, row_grains * (i + 1) / down * kGrain) - row;
       const int64_t columns = std::min(n, column_grains * (j + 1) / across * kGrain) - column;
       if (rows <= 0 || columns <= 0) continue;
-      constexpr int64_t kAlignment = 64;
-      const at::Tensor memory = at::empty({cpu::split_product_memory(columns, k) + kAlignment}, at::kByte);
-      const auto address = reinterpret_cast<uintptr_t>(memory.mutable_data_ptr());
-      auto* const aligned = reinterpret_cast<std::byte*>((address + kAlignment - 1) / kAlignment * kAlignment);
+      const WorkMemory memory(cpu::split_product_memory(columns, k));
       cpu::split_product({left.data + row * left.line_stride, left.line_stride, left.term_stride},
                          {right.data + column * right.line_stride, right.line_stride, right.term_stride}, rows, columns,
-                         k, c + row * out.stride(0) + column, out.stride(0), aligned);
+                         k, c + row * out.stride(0) + column, out.stride(0), memory.data());
     }
   });
 }

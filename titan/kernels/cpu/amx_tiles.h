@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "titan/kernels/cpu/amx_session.h"
 #include "titan/kernels/cpu/vector_tiles.h"
 
 namespace titan::kernels::cpu {
@@ -35,21 +36,7 @@ struct AmxTiles {
     int64_t row;  // of words
   };
 
-  // All eight tiles have 16 rows of 64 bytes.
-  class Session {
-   public:
-    Session() {
-      struct alignas(64) {
-        uint8_t palette = 1, start_row = 0, reserved[14] = {};
-        uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-        uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-      } const shape;
-      _tile_loadconfig(&shape);
-    }
-    ~Session() { _tile_release(); }
-    Session(const Session&) = delete;
-    Session& operator=(const Session&) = delete;
-  };
+  using Session = AmxSession;
 
   static Left pack_left(const Element* x, int64_t stride, int64_t num_rows, int64_t width, Element* to) {
     const int64_t row = round_up(width, kWidthGrain);

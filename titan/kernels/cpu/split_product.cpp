@@ -17,6 +17,8 @@
 
 #include <immintrin.h>
 
+#include "titan/kernels/cpu/amx_session.h"
+
 namespace titan::kernels::cpu {
 namespace {
 
@@ -136,16 +138,6 @@ void pack(const SplitFactor& x, int64_t num_lines, int64_t num_terms, std::byte*
 
 // --- multiplying ---
 
-// All eight tiles have 16 rows of 64 bytes.
-void configure() {
-  struct alignas(64) {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } const shape;
-  _tile_loadconfig(&shape);
-}
-
 [[gnu::always_inline]] inline void load_left(const std::byte* step, int part) {
   _tile_loadd(4, step + part * kPartBytes, 64);
   _tile_loadd(5, step + part * kPartBytes + kTileBytes, 64);
@@ -218,7 +210,7 @@ void split_product(const SplitFactor& left, const SplitFactor& right, int64_t nu
   const Blocks blocks(num_columns, num_terms);
   std::byte* const left_panel = memory;
   std::byte* const right_panels = memory + blocks.panel_bytes;
-  configure();
+  const AmxSession session;
   for (int64_t column = 0; column < num_columns; column += blocks.columns) {
     const int64_t columns = least(blocks.columns, num_columns - column);
     for (int64_t term = 0; term < num_terms; term += blocks.terms) {
@@ -237,7 +229,6 @@ void split_product(const SplitFactor& left, const SplitFactor& right, int64_t nu
       }
     }
   }
-  _tile_release();
 }
 
 }  // namespace titan::kernels::cpu
