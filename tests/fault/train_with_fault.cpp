@@ -127,7 +127,7 @@ class Saboteur {
       if (!next.has_value() || *next == begun || !can_run(*next)) return true;
       if (fault_ == "swap" && !has_an_order(begun, *next)) return true;
     }
-    if (!can_run(begun)) return true;
+    if (!can_run(begun) || (fault_ == "kill" && !is_awaited(begun))) return true;
     is_done_ = true;
     report(begun);
     if (fault_ == "hang") {
@@ -156,6 +156,12 @@ class Saboteur {
       return letter.direction == Message::Direction::kReceive;
     };
     return next.messages.empty() || std::any_of(next.messages.begin(), next.messages.end(), is_awaited);
+  }
+
+  // Whether others cannot go on without it. Who sends does not wait: whether a message was received only its receiver
+  // knows, and who was killed tells nothing.
+  static bool is_awaited(const Begun& begun) {
+    return begun.messages.empty() || begun.messages.front().direction == Message::Direction::kSend;
   }
 
   // Else the job would rightly be said to have ended in one of them.

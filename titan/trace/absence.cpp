@@ -117,8 +117,23 @@ class WaitingRanks {
     return missed;
   }
 
+  // Whether some rank that does the like, in groups of the same names, began `a` before `b`.
+  bool is_begun_before(const Operation& a, const Operation& b) const {
+    const auto is_twin = [&](const Operation& x, const Operation& of) {
+      return x.sequence == of.sequence && x.name == of.name && x.module == of.module &&
+             together_.lane_of(x).channel->name == together_.lane_of(of).channel->name;
+    };
+    return std::any_of(together_.dumps().begin(), together_.dumps().end(), [&](const auto& entry) {
+      const std::vector<Operation>& operations = entry.second.operations;
+      const auto first = std::find_if(operations.begin(), operations.end(),
+                                      [&](const Operation& x) { return is_twin(x, a) || is_twin(x, b); });
+      if (first == operations.end() || !is_twin(*first, a)) return false;
+      return std::any_of(std::next(first), operations.end(), [&](const Operation& x) { return is_twin(x, b); });
+    });
+  }
+
   // The one that the rank was about to begin: of those it missed, the one that followed on its last operations before;
-  // else the first that others block on.
+  // else the one that others, who do the like, begin first; else the first that others block on.
   const Operation* next_of(int64_t rank, const std::vector<const Operation*>& missed) const {
     const Operation* const expected = together_.left_dump(rank) ? together_.expected_next(rank) : nullptr;
     if (expected != nullptr) {
@@ -128,6 +143,10 @@ class WaitingRanks {
       for (const Operation* operation : missed) {
         if (operation->channel == expected->channel) return operation;
       }
+    }
+    for (const Operation* operation : missed) {
+      const auto is_earlier = [&](const Operation* other) { return is_begun_before(*other, *operation); };
+      if (std::none_of(missed.begin(), missed.end(), is_earlier)) return operation;
     }
     return missed.front();
   }

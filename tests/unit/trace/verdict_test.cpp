@@ -24,8 +24,8 @@ class Job {
     for (int64_t rank = 0; rank < num_ranks; ++rank) everybody_.push_back(rank);
   }
 
-  Job& group(const std::string& key, const std::vector<int64_t>& ranks) {
-    channels_[key] = {key, key, "shm", ranks, key.find('>') != std::string::npos};
+  Job& group(const std::string& key, const std::vector<int64_t>& ranks, const std::string& name = "") {
+    channels_[key] = {key, name.empty() ? key : name, "shm", ranks, key.find('>') != std::string::npos};
     return *this;
   }
 
@@ -117,6 +117,18 @@ TEST(Judge, WhoDied) {
   const auto verdicts = Job(3).rank(0, "world:arsa?").rank(2, "world:arsa?").verdicts();
   expect(verdicts[0], Kind::kDied, {1}, "all_gather 3 on world (layers.a)");
   EXPECT_EQ(verdicts[0].waiting, (std::vector<int64_t>{0, 2}));
+}
+
+// 2 x 2: rank 2 died before an operation of dp that is begun ahead. Its neighbour in tp blocks before the one in dp
+// does; but rank 0, whose groups are called the same, tells which of the two comes first.
+TEST(Judge, WhereTheDeadWouldHaveBeenByWhatItsTwinsDid) {
+  Job job(4);
+  job.group("dp0", {0, 2}, "dp").group("dp1", {1, 3}, "dp").group("tp0", {0, 1}, "tp").group("tp1", {2, 3}, "tp");
+  job.group("own", {0});
+  job.rank(0, "own:ssss tp0:a dp0:ra? tp0:r").rank(1, "tp0:a dp1:ra tp0:r").rank(3, "tp1:a dp1:ra tp1:r?");
+  const auto verdicts = job.verdicts();
+  expect(verdicts[0], Kind::kDied, {2}, "all_gather 1 on dp (layers.a)");
+  EXPECT_EQ(verdicts[0].waiting, (std::vector<int64_t>{0, 3}));
 }
 
 TEST(Judge, WhoFailedByItselfBeforeAnythingElse) {
