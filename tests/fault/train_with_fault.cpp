@@ -5,8 +5,9 @@
 //   shape  it comes with another shape
 //   skip   it leaves the operation out
 //   swap   it calls the next operation of the group first
-// What happened goes to <dump folder>/fault.json: {"group", "sequence", "module"} of the operation, as the flight
-// recorder names it. A program of its own, so that nothing of it is in the product.
+// Where it happened goes to the file that TITAN_TEST_FAULT_REPORT names: [{"group", "sequence", "module"}] of the
+// operation, as the flight recorder names it; of an exchange, of each of its messages. A program of its own, so that
+// nothing of it is in the product.
 #include <ATen/ops/zeros.h>
 #include <signal.h>
 #include <unistd.h>
@@ -161,7 +162,9 @@ class Saboteur {
   // Whether others cannot go on without it. Who sends does not wait: whether a message was received only its receiver
   // knows, and who was killed tells nothing.
   static bool is_awaited(const Begun& begun) {
-    return begun.messages.empty() || begun.messages.front().direction == Message::Direction::kSend;
+    return begun.messages.empty() ||
+           std::any_of(begun.messages.begin(), begun.messages.end(),
+                       [](const Begun::Letter& letter) { return letter.direction == Message::Direction::kSend; });
   }
 
   // Else the job would rightly be said to have ended in one of them.
@@ -188,15 +191,17 @@ class Saboteur {
   }
 
   void report(const Begun& begun) const {
-    const recorder::Channel* channel = begun.group->collectives();
-    if (!begun.messages.empty()) {
-      const Begun::Letter& first = begun.messages.front();
-      channel = first.direction == Message::Direction::kSend ? begun.group->messages_to(first.peer)
-                                                             : begun.group->messages_from(first.peer);
+    nlohmann::json places = nlohmann::json::array();
+    const auto add = [&](const recorder::Channel& channel, const std::string& module) {
+      places.push_back({{"group", channel.name}, {"sequence", channel.last_begun + 1}, {"module", module}});
+    };
+    if (begun.messages.empty()) add(*begun.group->collectives(), begun.module != nullptr ? *begun.module : "");
+    for (const Begun::Letter& letter : begun.messages) {  // they serve a module at either end, so none
+      add(*(letter.direction == Message::Direction::kSend ? begun.group->messages_to(letter.peer)
+                                                          : begun.group->messages_from(letter.peer)),
+          "");
     }
-    const bool has_module = begun.module != nullptr && begun.messages.empty();  // messages: one at either end
-    std::ofstream(report_) << nlohmann::json{
-        {"group", channel->name}, {"sequence", channel->last_begun + 1}, {"module", has_module ? *begun.module : ""}};
+    std::ofstream(report_) << places;
   }
 
   std::string fault_;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 namespace titan::trace {
 namespace {
@@ -117,8 +118,10 @@ class WaitingRanks {
     return missed;
   }
 
-  // Whether some rank that does the like, in groups of the same names, began `a` before `b`.
+  // Whether some rank that does the like, in groups of the same names, began `a` before `b`. Of messages there is no
+  // telling: the two ends of a way do different things.
   bool is_begun_before(const Operation& a, const Operation& b) const {
+    if (together_.lane_of(a).channel->is_messages || together_.lane_of(b).channel->is_messages) return false;
     const auto is_twin = [&](const Operation& x, const Operation& of) {
       return x.sequence == of.sequence && x.name == of.name && x.module == of.module &&
              together_.lane_of(x).channel->name == together_.lane_of(of).channel->name;
@@ -208,6 +211,20 @@ class WaitingRanks {
     return verdict;
   }
 
+  // What was due where the rank departed from what it did before: one like an earlier operation, the next of its
+  // channel.
+  Place due_at(int64_t rank, const Departure& departure) const {
+    const auto before = std::span(together_.dumps().at(rank).operations).first(departure.place);
+    const auto like = std::find_if(before.rbegin(), before.rend(), [&](const Operation& operation) {
+      return together_.kind_of(operation) == departure.expected;
+    });
+    const auto last = std::find_if(before.rbegin(), before.rend(),
+                                   [&](const Operation& operation) { return operation.channel == like->channel; });
+    Place due = place_of(*like, *together_.lane_of(*like).channel);
+    due.sequence = last->sequence + 1;
+    return due;
+  }
+
   // A circle of ranks, and in it whoever departed last from what it did in earlier steps.
   Verdict each_other() const {
     std::vector<int64_t> circle;
@@ -220,13 +237,15 @@ class WaitingRanks {
     circle.erase(circle.begin(), std::find(circle.begin(), circle.end(), back));
 
     const Operation* departed = nullptr;
+    Place due;
     int64_t suspect = -1;
     for (const auto& [rank, operation] : waits_in_) {
-      const std::optional<size_t> place = last_departure(together_.stream_of(rank));
-      if (!place.has_value()) continue;
-      const Operation& there = together_.dumps().at(rank).operations[*place];
+      const std::optional<Departure> departure = last_departure(together_.stream_of(rank));
+      if (!departure.has_value()) continue;
+      const Operation& there = together_.dumps().at(rank).operations[departure->place];
       if (departed != nullptr && there.enqueued_ns <= departed->enqueued_ns) continue;
       departed = &there;
+      due = due_at(rank, *departure);
       suspect = rank;
     }
     Verdict verdict{.kind = Kind::kEachOther, .ranks = circle};
@@ -239,14 +258,15 @@ class WaitingRanks {
                            named({waits_for_.at(rank).begin(), waits_for_.at(rank).end()}));
     }
     verdict.text = fmt::format("{} wait for each other: {}", named(circle), waits);
-    const Operation* at = waits_in_.at(circle.front());
+    const Operation& first = *waits_in_.at(circle.front());
+    verdict.place = place_of(first, *together_.lane_of(first).channel);
     if (departed != nullptr) {
-      at = departed;
+      verdict.place = due;
       verdict.ranks = {suspect};
-      verdict.text += fmt::format("; rank {} departed from its earlier steps when it called {}", suspect,
-                                  to_text(place_of(*departed, *together_.lane_of(*departed).channel)));
+      verdict.text +=
+          fmt::format("; rank {} departed from its earlier steps when it called {} where {} was due", suspect,
+                      to_text(place_of(*departed, *together_.lane_of(*departed).channel)), to_text(due));
     }
-    verdict.place = place_of(*at, *together_.lane_of(*at).channel);
     std::sort(verdict.ranks.begin(), verdict.ranks.end());
     return verdict;
   }

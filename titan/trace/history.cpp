@@ -36,8 +36,8 @@ std::optional<int64_t> expected_next(std::span<const int64_t> past) {
   return past[place];
 }
 
-std::optional<size_t> last_departure(const Stream& stream, size_t least_run) {
-  std::optional<size_t> departure;
+std::optional<Departure> last_departure(const Stream& stream, size_t least_run) {
+  std::optional<Departure> departure;
   size_t place = 0, run = 0;  // place: where the past is that repeats itself now; 0: nowhere
   for (size_t i = 1; i < stream.size(); ++i) {
     if (place != 0 && stream[place] == stream[i]) {
@@ -45,7 +45,7 @@ std::optional<size_t> last_departure(const Stream& stream, size_t least_run) {
       ++run;
       continue;
     }
-    if (place != 0 && run >= least_run) departure = i;
+    if (place != 0 && run >= least_run) departure = Departure{i, stream[place]};
     run = 0;
     place = place_like_end(std::span(stream).first(i + 1));
   }

@@ -17,8 +17,14 @@ using Stream = std::vector<int64_t>;
 // never occurred before.
 std::optional<int64_t> expected_next(std::span<const int64_t> past);
 
+struct Departure {
+  size_t place = 0;      // of the first number that differs
+  int64_t expected = 0;  // what stood there before
+  bool operator==(const Departure&) const = default;
+};
+
 // Where `stream` departed last from what it did before, after having repeated itself for `least_run` at least. Nothing
 // if it never did.
-std::optional<size_t> last_departure(const Stream& stream, size_t least_run = 8);
+std::optional<Departure> last_departure(const Stream& stream, size_t least_run = 8);
 
 }  // namespace titan::trace

@@ -25,11 +25,10 @@ TEST(LastDeparture, IsWhereAStepDiffersFromTheOnesBefore) {
   EXPECT_EQ(last_departure(repeated({1, 2, 3, 4, 5}, 6)), std::nullopt);
   Stream one_left_out = repeated({1, 2, 3, 4, 5}, 6);
   one_left_out.erase(one_left_out.begin() + 22);  // the 3 of the fifth step
-  EXPECT_EQ(last_departure(one_left_out), 22U);
+  EXPECT_EQ(last_departure(one_left_out), (Departure{22, 3}));
   Stream swapped = repeated({1, 2, 3, 4, 5}, 6);
   std::swap(swapped[28], swapped[29]);
-  const auto place = last_departure(swapped);
-  EXPECT_EQ(place, 28U);
+  EXPECT_EQ(last_departure(swapped), (Departure{28, 4}));
 }
 
 }  // namespace

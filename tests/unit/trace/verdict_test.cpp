@@ -167,6 +167,24 @@ TEST(Judge, WhoWaitsForEachOther) {
   EXPECT_EQ(verdicts[0].ranks, (std::vector<int64_t>{0, 1})) << verdicts[0].text;
 }
 
+// Rank 1 leaves out its message to rank 2 in the fifth step.
+TEST(Judge, WhoDepartedFromItsStepsWhereRanksWaitForEachOther) {
+  Job job(3);
+  for (const char* key : {"p0>1", "p1>0", "p1>2", "p2>1"}) job.group(key, {key[1] - '0', key[3] - '0'});
+  const auto steps = [](const std::string& step, int times) {
+    std::string text;
+    for (int i = 0; i < times; ++i) text += step;
+    return text;
+  };
+  job.rank(0, steps("p0>1:s p1>0:r ", 4) + "p0>1:s p1>0:r?");
+  job.rank(1, steps("p0>1:r p1>2:s p2>1:r p1>0:s ", 4) + "p0>1:r p2>1:r?");
+  job.rank(2, steps("p1>2:r p2>1:s ", 4) + "p1>2:r?");
+  const auto verdicts = job.verdicts();
+  expect(verdicts[0], Kind::kEachOther, {1}, "send 4 on p1>2");
+  EXPECT_NE(verdicts[0].text.find("when it called receive 4 on p2>1 where send 4 on p1>2 was due"), std::string::npos)
+      << verdicts[0].text;
+}
+
 TEST(Judge, WhatAllBeganAndDoesNotEnd) {
   const auto verdicts = Job(2).rank(0, "world:ars?").rank(1, "world:ars?").verdicts();
   expect(verdicts[0], Kind::kUnfinished, {0, 1}, "all_reduce 2 on world (layers.s)");
