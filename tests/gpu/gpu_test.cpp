@@ -87,16 +87,21 @@ void expect_close(const std::vector<test::LoggedStep>& a, const std::vector<test
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].loss / b[i].loss, 1.0, tolerance) << "step " << a[i].step;
 }
 
-// Masks that ATen's flash kernels know, with grouped heads, and one that they do not; a part of a sequence, as blocks
-// of context parallelism are. The CPU computes in fp32.
+// Masks that ATen's kernels know, with grouped heads, documents by segments and without (which they do not know), and
+// blocks of context parallelism. The CPU computes in fp32.
 TEST_F(Gpu, AttentionIsTheCpus) {
   at::Tensor starts = at::zeros({2, 96}, at::kLong);
   starts[1].narrow(0, 40, 56).fill_(40);
-  for (const auto& [mask, num_queries] :
-       std::vector<std::pair<kernels::AttentionMask, int64_t>>{{{.is_causal = true}, 96},
-                                                               {{}, 40},
-                                                               {{.is_causal = true, .window = 7}, 96},
-                                                               {{.is_causal = true, .first_key = starts}, 96}}) {
+  at::Tensor reached = at::full({2, 40}, 96, at::kLong);  // by documents that begin at key 30, and after all
+  reached[0].narrow(0, 0, 17).fill_(30);
+  for (const auto& [mask, num_queries] : std::vector<std::pair<kernels::AttentionMask, int64_t>>{
+           {{.is_causal = true}, 96},
+           {{}, 40},
+           {{.is_causal = true, .window = 7}, 96},
+           {{.is_causal = true, .first_key = starts}, 96},
+           {{.is_causal = true, .first_key = starts, .segments = kernels::document_segments(starts)}, 96},
+           {{.is_causal = true, .window = 7, .first_key = starts, .segments = kernels::document_segments(starts)}, 96},
+           {{.first_key = reached, .segments = kernels::reaching_segments(reached, 96)}, 40}}) {
     const auto run = [&, mask = mask, num_queries = num_queries](at::Device device, at::ScalarType dtype) {
       std::vector<at::Tensor> leaves;
       for (const auto& [heads, seed] : {std::pair{4, 1}, {2, 2}, {2, 3}}) {
@@ -106,6 +111,10 @@ TEST_F(Gpu, AttentionIsTheCpus) {
       }
       kernels::AttentionMask there = mask;
       if (mask.first_key.defined()) there.first_key = mask.first_key.to(device);
+      if (mask.segments.defined()) {
+        there.segments.query_starts = mask.segments.query_starts.to(device);
+        there.segments.key_starts = mask.segments.key_starts.to(device);
+      }
       std::vector<at::Tensor> results{kernels::attention(leaves[0], leaves[1], leaves[2], there)};
       results[0].backward(random(results[0].sizes(), 4).to(at::kBFloat16).to(device, dtype));
       for (const at::Tensor& leaf : leaves) results.push_back(leaf.grad());
@@ -166,19 +175,23 @@ TEST_F(Gpu, AStepThatIsNotFiniteEndsTheRunWithoutAnUpdate) {
   EXPECT_NE(finished.err.find("; stopped before the optimizer step."), std::string::npos) << finished.err;
 }
 
+// Nor where attention stops at documents, of which the host alone knows how many there are.
 TEST_F(Gpu, AStepDoesNotMakeTheHostWait) {
-  const test::OutputFolder folder;
-  std::vector<std::string> flags = test::tiny_job(program(), folder.path(), {"--training.dtype=bfloat16"});
-  flags.erase(flags.begin(), flags.begin() + 2);  // program, verb
-  config::Problems problems;
-  config::Reading reading = config::read(flags, problems);
-  const models::ModelSpec& spec = cli::check_job(reading, /*world_size=*/1, problems);
-  train::Trainer trainer(reading.config, spec, cli::make_world(reading.config, {}, compute), compute);
-  trainer.step();
-  compute.forbid_synchronisation(true);
-  EXPECT_NO_THROW(trainer.step());
-  EXPECT_ANY_THROW(there(at::ones({1})).item<float>());  // the check itself works
-  compute.forbid_synchronisation(false);
+  for (const char* const flavor : {"debugmodel", "debugmodel_varlen_attn"}) {
+    const test::OutputFolder folder;
+    std::vector<std::string> flags = test::tiny_job(
+        program(), folder.path(), {"--training.dtype=bfloat16", std::string("--model.flavor=") + flavor});
+    flags.erase(flags.begin(), flags.begin() + 2);  // program, verb
+    config::Problems problems;
+    config::Reading reading = config::read(flags, problems);
+    const models::ModelSpec& spec = cli::check_job(reading, /*world_size=*/1, problems);
+    train::Trainer trainer(reading.config, spec, cli::make_world(reading.config, {}, compute), compute);
+    trainer.step();
+    compute.forbid_synchronisation(true);
+    EXPECT_NO_THROW(trainer.step());
+    EXPECT_ANY_THROW(there(at::ones({1})).item<float>());  // the check itself works
+    compute.forbid_synchronisation(false);
+  }
 }
 
 }  // namespace

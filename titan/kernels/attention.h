@@ -10,6 +10,8 @@
 #include <optional>
 #include <tuple>
 
+#include "titan/kernels/segments.h"
+
 namespace titan::kernels {
 
 // Which keys a query sees. Query i stands at position query_offset + i among the keys 0, 1, ...: so ranks that have
@@ -22,6 +24,8 @@ struct AttentionMask {
   // [batch, query_len] int64: none before this one. Where documents are packed into one row, the first token of the
   // query's document. Or undefined.
   at::Tensor first_key;
+  // What first_key says once more, if it can be said so: for kernels that work by segments. They need not be looked at.
+  Segments segments;
 };
 
 // query: [batch, query_len, heads, width]; key: [batch, key_len, kv_heads, width]; value: [batch, key_len, kv_heads,

@@ -28,12 +28,17 @@ constexpr double kUnseen = -std::numeric_limits<double>::infinity();
 
 struct Operands {
   const at::Tensor &query, &key, &value;
-  const std::optional<at::Tensor>& first_key;
+  const std::optional<at::Tensor>&first_key, &query_starts, &key_starts;
+  int64_t longest_segment;
   bool is_causal;
   int64_t query_offset, window;
   double scale;
 
   int64_t group() const { return query.size(2) / std::max<int64_t>(key.size(2), 1); }
+  FlashMask flash_mask() const {
+    return {
+        is_causal, window, {query_starts.value_or(at::Tensor()), key_starts.value_or(at::Tensor()), longest_segment}};
+  }
   bool is_empty() const { return query.numel() == 0 || key.numel() == 0 || value.numel() == 0; }
 };
 
@@ -54,6 +59,15 @@ void check(const Operands& x) {
                                                  x.first_key->sizes() == x.query.sizes().slice(0, 2)),
                     "attention: expected first_key [batch, query_len] int64, got ",
                     x.first_key.has_value() ? x.first_key->sizes() : at::IntArrayRef(), " of another shape or dtype");
+  const auto is_starts = [&](const std::optional<at::Tensor>& starts) {
+    return starts.has_value() && starts->scalar_type() == at::kInt && starts->dim() == 2 &&
+           starts->size(0) == x.query.size(0);
+  };
+  TORCH_CHECK_VALUE(
+      (!x.query_starts.has_value() && !x.key_starts.has_value()) ||
+          (x.first_key.has_value() && is_starts(x.query_starts) && is_starts(x.key_starts) &&
+           x.query_starts->sizes() == x.key_starts->sizes() && x.longest_segment > 0),
+      "attention: expected segments only with first_key: two [batch, segments] int32 and their longest, above 0");
 }
 
 // Out and the log-sum-exp, not initialised.
@@ -163,15 +177,17 @@ void run_tasks(int64_t num_tasks, int64_t memory_size, F&& run) {
 
 }  // namespace
 
-std::tuple<at::Tensor, at::Tensor> attention_composite(const at::Tensor& query, const at::Tensor& key,
-                                                       const at::Tensor& value,
-                                                       const std::optional<at::Tensor>& first_key, bool is_causal,
-                                                       int64_t query_offset, int64_t window, double scale) {
-  const Operands x{query, key, value, first_key, is_causal, query_offset, window, scale};
+std::tuple<at::Tensor, at::Tensor> attention_composite(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& first_key,
+    const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts, int64_t longest_segment,
+    bool is_causal, int64_t query_offset, int64_t window, double scale) {
+  const Operands x{query,           key,       value,        first_key, query_starts, key_starts,
+                   longest_segment, is_causal, query_offset, window,    scale};
   check(x);
   if (query.is_meta()) return empty_outputs(x);
-  if (fits_flash(query, key, value, first_key, is_causal, query_offset)) {
-    return attention_flash(query, key, value, is_causal, window, scale);
+  const FlashMask mask = x.flash_mask();
+  if (fits_flash(query, key, value, mask, first_key.has_value(), query_offset)) {
+    return attention_flash(query, key, value, mask, scale);
   }
   const at::Tensor scores = scores_of(x);
   const at::Tensor logsumexp = at::logsumexp(scores, -1);
@@ -181,13 +197,16 @@ std::tuple<at::Tensor, at::Tensor> attention_composite(const at::Tensor& query, 
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_composite(
     const at::Tensor& grad_out, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key, bool is_causal,
-    int64_t query_offset, int64_t window, double scale) {
-  const Operands x{query, key, value, first_key, is_causal, query_offset, window, scale};
+    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key,
+    const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts, int64_t longest_segment,
+    bool is_causal, int64_t query_offset, int64_t window, double scale) {
+  const Operands x{query,           key,       value,        first_key, query_starts, key_starts,
+                   longest_segment, is_causal, query_offset, window,    scale};
   check(x);
   if (query.is_meta()) return empty_gradients(x);
-  if (fits_flash(query, key, value, first_key, is_causal, query_offset)) {
-    return attention_flash_backward(grad_out, query, key, value, out, logsumexp, is_causal, window, scale);
+  const FlashMask mask = x.flash_mask();
+  if (fits_flash(query, key, value, mask, first_key.has_value(), query_offset)) {
+    return attention_flash_backward(grad_out, query, key, value, out, logsumexp, mask, scale);
   }
   const at::Tensor weights = weights_of(scores_of(x), logsumexp), grad = by_head(grad_out);
   const at::Tensor dots = (grad * by_head(out)).sum(-1, /*keepdim=*/true);
@@ -201,11 +220,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_composite(
 
 std::tuple<at::Tensor, at::Tensor> attention_cpu(const at::Tensor& query, const at::Tensor& key,
                                                  const at::Tensor& value, const std::optional<at::Tensor>& first_key,
+                                                 const std::optional<at::Tensor>& query_starts,
+                                                 const std::optional<at::Tensor>& key_starts, int64_t longest_segment,
                                                  bool is_causal, int64_t query_offset, int64_t window, double scale) {
-  const Operands x{query, key, value, first_key, is_causal, query_offset, window, scale};
+  const Operands x{query,           key,       value,        first_key, query_starts, key_starts,
+                   longest_segment, is_causal, query_offset, window,    scale};
   check(x);
   if (!has_loops(query.scalar_type())) {
-    return attention_composite(query, key, value, first_key, is_causal, query_offset, window, scale);
+    return attention_composite(query, key, value, first_key, query_starts, key_starts, longest_segment, is_causal,
+                               query_offset, window, scale);
   }
   auto [out, logsumexp] = empty_outputs(x);
   if (x.is_empty()) return {out.zero_(), logsumexp.fill_(kUnseen)};
@@ -219,13 +242,15 @@ std::tuple<at::Tensor, at::Tensor> attention_cpu(const at::Tensor& query, const 
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_cpu(
     const at::Tensor& grad_out, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key, bool is_causal,
-    int64_t query_offset, int64_t window, double scale) {
-  const Operands x{query, key, value, first_key, is_causal, query_offset, window, scale};
+    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key,
+    const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts, int64_t longest_segment,
+    bool is_causal, int64_t query_offset, int64_t window, double scale) {
+  const Operands x{query,           key,       value,        first_key, query_starts, key_starts,
+                   longest_segment, is_causal, query_offset, window,    scale};
   check(x);
   if (!has_loops(query.scalar_type())) {
-    return attention_backward_composite(grad_out, query, key, value, out, logsumexp, first_key, is_causal, query_offset,
-                                        window, scale);
+    return attention_backward_composite(grad_out, query, key, value, out, logsumexp, first_key, query_starts,
+                                        key_starts, longest_segment, is_causal, query_offset, window, scale);
   }
   auto [grad_query, grad_key, grad_value] = empty_gradients(x);
   if (x.is_empty()) return {grad_query.zero_(), grad_key.zero_(), grad_value.zero_()};

@@ -24,11 +24,14 @@ torch::Library define_operators() {
       "rms_norm_of_sum_backward(Tensor grad_sum, Tensor grad, Tensor sum, Tensor weight, Tensor rstd) -> "
       "(Tensor grad_x, Tensor grad_weight)");
   library.def(
-      "attention(Tensor query, Tensor key, Tensor value, Tensor? first_key, bool is_causal, int query_offset, "
+      "attention(Tensor query, Tensor key, Tensor value, Tensor? first_key, "
+      "Tensor? query_starts, Tensor? key_starts, int longest_segment, bool is_causal, int query_offset, "
       "int window, float scale) -> (Tensor out, Tensor logsumexp)");
   library.def(
       "attention_backward(Tensor grad_out, Tensor query, Tensor key, Tensor value, Tensor out, Tensor logsumexp, "
-      "Tensor? first_key, bool is_causal, int query_offset, int window, float scale) -> (Tensor grad_query, "
+      "Tensor? first_key, "
+      "Tensor? query_starts, Tensor? key_starts, int longest_segment, bool is_causal, int query_offset, int window, "
+      "float scale) -> (Tensor grad_query, "
       "Tensor grad_key, Tensor grad_value)");
   library.def("swiglu(Tensor gate, Tensor up) -> Tensor");
   library.def("swiglu_backward(Tensor grad, Tensor gate, Tensor up) -> (Tensor grad_gate, Tensor grad_up)");

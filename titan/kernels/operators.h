@@ -54,19 +54,23 @@ std::tuple<at::Tensor, at::Tensor> rms_norm_of_sum_backward_composite(const at::
 
 std::tuple<at::Tensor, at::Tensor> attention_cpu(const at::Tensor& query, const at::Tensor& key,
                                                  const at::Tensor& value, const std::optional<at::Tensor>& first_key,
+                                                 const std::optional<at::Tensor>& query_starts,
+                                                 const std::optional<at::Tensor>& key_starts, int64_t longest_segment,
                                                  bool is_causal, int64_t query_offset, int64_t window, double scale);
-std::tuple<at::Tensor, at::Tensor> attention_composite(const at::Tensor& query, const at::Tensor& key,
-                                                       const at::Tensor& value,
-                                                       const std::optional<at::Tensor>& first_key, bool is_causal,
-                                                       int64_t query_offset, int64_t window, double scale);
+std::tuple<at::Tensor, at::Tensor> attention_composite(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& first_key,
+    const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts, int64_t longest_segment,
+    bool is_causal, int64_t query_offset, int64_t window, double scale);
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_cpu(
     const at::Tensor& grad_out, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key, bool is_causal,
-    int64_t query_offset, int64_t window, double scale);
+    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key,
+    const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts, int64_t longest_segment,
+    bool is_causal, int64_t query_offset, int64_t window, double scale);
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_composite(
     const at::Tensor& grad_out, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key, bool is_causal,
-    int64_t query_offset, int64_t window, double scale);
+    const at::Tensor& out, const at::Tensor& logsumexp, const std::optional<at::Tensor>& first_key,
+    const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts, int64_t longest_segment,
+    bool is_causal, int64_t query_offset, int64_t window, double scale);
 
 at::Tensor swiglu_cpu(const at::Tensor& gate, const at::Tensor& up);
 at::Tensor swiglu_composite(const at::Tensor& gate, const at::Tensor& up);

@@ -42,9 +42,9 @@ DecoderBlock::DecoderBlock(const DecoderSizes& sizes, int64_t layer_index, at::S
   output_std_ = kWeightStd / std::sqrt(2.0 * static_cast<double>(depth));
 }
 
-at::Tensor DecoderBlock::forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key) {
+at::Tensor DecoderBlock::forward(const at::Tensor& x, const at::Tensor& freqs_cis, const nn::Documents& documents) {
   const at::Tensor attended = attention_norm->use_and_discard(
-      x, attention_norm(x), [&](const at::Tensor& normed) { return attention(normed, freqs_cis, first_key); });
+      x, attention_norm(x), [&](const at::Tensor& normed) { return attention(normed, freqs_cis, documents); });
   const auto [h, normed] = ffn_norm->of_sum(x, attended);
   return h + ffn_norm->use_and_discard(h, normed, [&](const at::Tensor& y) { return feed_forward(y); });
 }
@@ -76,7 +76,7 @@ at::Tensor Decoder::forward(const at::Tensor& tokens, const nn::TokenPlaces& pla
   at::Tensor h = tok_embeddings ? tok_embeddings(tokens) : tokens;
   const at::Tensor turns = places.positions.defined() ? freqs_cis.get().index({places.positions}) : freqs_cis.get();
   for (int64_t i = 0; i < layers->size(); ++i) {
-    if ((*layers)[i]) h = (*layers)[i](h, turns, places.first_key);
+    if ((*layers)[i]) h = (*layers)[i](h, turns, places.documents);
   }
   return norm ? norm(h) : h;
 }

@@ -17,8 +17,8 @@ class DecoderBlock : public nn::Callable<DecoderBlock> {
  public:
   DecoderBlock(const DecoderSizes& sizes, int64_t layer_index, at::ScalarType dtype);
 
-  // x: [batch, seq, dim] -> the same shape. freqs_cis, first_key: as nn::Attention has them.
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key = {});
+  // x: [batch, seq, dim] -> the same shape. freqs_cis, documents: as nn::Attention has them.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis, const nn::Documents& documents = {});
 
   void init_weights(const nn::Initializer& initializer);
 

@@ -10,9 +10,11 @@ namespace titan::models {
 TokenBatch samples_of(const TokenBatch& batch, int64_t begin, int64_t size) {
   // What all samples have in common has no dimension for them.
   const auto of = [&](const at::Tensor& x) { return x.defined() && x.dim() > 1 ? x.narrow(0, begin, size) : x; };
+  const nn::Documents& documents = batch.places.documents;
   return {.tokens = of(batch.tokens),
           .labels = of(batch.labels),
-          .places = {.positions = of(batch.places.positions), .first_key = of(batch.places.first_key)}};
+          .places = {.positions = of(batch.places.positions),
+                     .documents = {of(documents.first_key), of(documents.starts), documents.longest}}};
 }
 
 MicrobatchLoop::MicrobatchLoop(std::shared_ptr<LanguageModel> model, StepHooks hooks)

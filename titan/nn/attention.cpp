@@ -38,7 +38,7 @@ Attention::Attention(const AttentionSizes& sizes, at::ScalarType dtype, const At
       window_(options.window),
       attend_(attention_of_device) {}
 
-at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key) {
+at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& freqs_cis, const Documents& documents) {
   const int64_t batch = x.size(0), seq = x.size(1);
   at::Tensor q = wq(x).view({batch, seq, -1, head_dim_});
   at::Tensor k = wk(x).view({batch, seq, -1, head_dim_});
@@ -47,7 +47,9 @@ at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& freqs_cis, 
   if (k_norm) k = k_norm(k);
   std::tie(q, k) = apply_rotary_emb(q, k, freqs_cis, rotary_pairs_);
 
-  const at::Tensor attended = attend_(q, k, v, {.is_causal = true, .window = window_, .first_key = first_key});
+  const at::Tensor attended = attend_(
+      q, k, v,
+      {.is_causal = true, .window = window_, .first_key = documents.first_key, .segments = documents.segments()});
   return wo(attended.reshape({batch, seq, -1}));
 }
 

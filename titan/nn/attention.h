@@ -11,6 +11,7 @@
 #include "titan/nn/module.h"
 #include "titan/nn/rms_norm.h"
 #include "titan/nn/rotary.h"
+#include "titan/nn/token_places.h"
 
 namespace titan::nn {
 
@@ -35,9 +36,9 @@ class Attention : public Callable<Attention> {
  public:
   Attention(const AttentionSizes& sizes, at::ScalarType dtype, const AttentionOptions& options = {});
 
-  // x: [batch, seq, dim]; freqs_cis: [at least seq, head_dim / 2] or [batch, seq, head_dim / 2] complex64; first_key:
-  // as TokenPlaces has it, or undefined -> [batch, seq, dim]
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis, const at::Tensor& first_key = {});
+  // x: [batch, seq, dim]; freqs_cis: [at least seq, head_dim / 2] or [batch, seq, head_dim / 2] complex64
+  // -> [batch, seq, dim]
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& freqs_cis, const Documents& documents = {});
 
   // Puts another function in the place of this device's own, one for which a query's position need not be its index
   // among the keys it is given (context parallelism).

@@ -16,16 +16,19 @@ models::TokenBatch model_input(const data::Batch& batch, const std::function<at:
   if (batch.document_starts.defined()) {
     const at::Tensor starts = part(batch.document_starts);
     input.places.positions = (own.defined() ? own : at::arange(seq_len, at::kLong)) - starts;
-    input.places.first_key = starts;
+    const kernels::Segments segments = kernels::document_segments(starts);
+    input.places.documents = {starts, segments.query_starts, segments.longest};
   }
   return input;
 }
 
 models::TokenBatch upload(const models::TokenBatch& input, at::Device device) {
   const auto there = [&](const at::Tensor& x) { return x.defined() ? device::upload(x, device) : x; };
+  const nn::Documents& documents = input.places.documents;
   return {.tokens = there(input.tokens),
           .labels = there(input.labels),
-          .places = {.positions = there(input.places.positions), .first_key = there(input.places.first_key)}};
+          .places = {.positions = there(input.places.positions),
+                     .documents = {there(documents.first_key), there(documents.starts), documents.longest}}};
 }
 
 }  // namespace titan::train

@@ -2,6 +2,7 @@
 #include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -60,7 +61,9 @@ TEST(RingWork, IsTheSameOnAllRanks) {
     if (is_forward && own_work != nullptr) {
       const auto inputs = function.inputs();
       const int64_t rectangle = inputs[0].toTensor().size(1) * inputs[1].toTensor().size(1);
-      *own_work += inputs[4].toBool() ? (rectangle + inputs[0].toTensor().size(1)) / 2 : rectangle;
+      const auto is_causal =
+          std::find_if(inputs.begin(), inputs.end(), [](const auto& input) { return input.isBool(); });
+      *own_work += is_causal->toBool() ? (rectangle + inputs[0].toTensor().size(1)) / 2 : rectangle;
     }
     return nullptr;
   };

@@ -1,6 +1,7 @@
 #include "titan/train/model_input.h"
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/tensors.h"
@@ -25,7 +26,7 @@ TEST(ModelInput, IsTheWholeBatchWhereSequencesAreNotShared) {
   EXPECT_TRUE(at::equal(input.tokens, tokens()));
   EXPECT_TRUE(at::equal(input.labels, tokens() + 1));
   EXPECT_FALSE(input.places.positions.defined());
-  EXPECT_FALSE(input.places.first_key.defined());
+  EXPECT_FALSE(input.places.documents.first_key.defined());
 }
 
 TEST(ModelInput, HasARanksTokensAtTheirPlaces) {
@@ -34,7 +35,7 @@ TEST(ModelInput, HasARanksTokensAtTheirPlaces) {
   EXPECT_TRUE(at::equal(input.tokens, tokens().index_select(1, own)));
   EXPECT_TRUE(at::equal(input.labels, input.tokens + 1));
   EXPECT_TRUE(at::equal(input.places.positions, own));
-  EXPECT_FALSE(input.places.first_key.defined());
+  EXPECT_FALSE(input.places.documents.first_key.defined());
 }
 
 // A document begins at token 3 of the first row.
@@ -44,10 +45,14 @@ TEST(ModelInput, PositionsBeginAnewWithEachDocument) {
   const data::Batch batch{.input = tokens(), .labels = tokens(), .document_starts = starts};
   const models::TokenBatch whole = model_input(batch, nullptr);
   EXPECT_TRUE(at::equal(whole.places.positions, at::arange(8) - starts));
-  EXPECT_TRUE(at::equal(whole.places.first_key, starts));
+  EXPECT_TRUE(at::equal(whole.places.documents.first_key, starts));
+  EXPECT_TRUE(at::equal(whole.places.documents.starts, at::tensor({0, 3, 0, 8}, at::kInt).view({2, 2})));
+  EXPECT_EQ(whole.places.documents.longest, 8);
   const models::TokenBatch part = model_input(batch, ends);
   EXPECT_TRUE(at::equal(part.places.positions, whole.places.positions.index_select(1, ends(8))));
-  EXPECT_TRUE(at::equal(part.places.first_key, starts.index_select(1, ends(8))));
+  EXPECT_TRUE(at::equal(part.places.documents.first_key, starts.index_select(1, ends(8))));
+  EXPECT_TRUE(at::equal(part.places.documents.starts, at::tensor({0, 2, 0, 4}, at::kInt).view({2, 2})));
+  EXPECT_EQ(part.places.documents.longest, 4);
 }
 
 }  // namespace

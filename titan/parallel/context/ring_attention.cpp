@@ -47,18 +47,31 @@ const Ring& ring_called(int64_t id) {
 
 at::Tensor rows_of(const at::Tensor& x, Rows rows) { return x.narrow(1, rows.begin, rows.size); }
 
+// What an operator is told of documents: nn::Documents.
+struct Documents {
+  const std::optional<at::Tensor>&first_key, &starts;
+  int64_t longest;
+};
+
 // The mask of a meeting, for its rows.
-kernels::AttentionMask mask_of(const Meeting& meeting, const std::optional<at::Tensor>& first_key, int64_t key_rank,
+kernels::AttentionMask mask_of(const Meeting& meeting, const Documents& documents, int64_t key_rank,
                                const SequenceLayout& layout, int64_t local_len) {
   kernels::AttentionMask mask{.is_causal = meeting.is_causal};
-  if (first_key.has_value()) {
-    mask.first_key = layout.num_keys_before(rows_of(*first_key, meeting.queries), key_rank, meeting.keys, local_len);
+  if (!documents.first_key.has_value()) return mask;
+  mask.first_key =
+      layout.num_keys_before(rows_of(*documents.first_key, meeting.queries), key_rank, meeting.keys, local_len);
+  if (documents.starts.has_value()) {
+    // A rank that meets itself has all its rows; all keys of another come before these queries.
+    mask.segments = meeting.is_causal ? kernels::Segments{*documents.starts, *documents.starts, documents.longest}
+                                      : kernels::reaching_segments(mask.first_key, meeting.keys.size);
   }
   return mask;
 }
 
 std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                           const std::optional<at::Tensor>& first_key, double scale, int64_t ring_id) {
+                                           const std::optional<at::Tensor>& first_key,
+                                           const std::optional<at::Tensor>& starts, int64_t longest, double scale,
+                                           int64_t ring_id) {
   const Ring& ring = ring_called(ring_id);
   const int64_t local_len = query.size(1);
   MergedAttention merged;
@@ -68,7 +81,7 @@ std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& query, const at::Te
     if (!meeting.has_value()) continue;
     const auto [out, logsumexp] = kernels::attention_forward(
         rows_of(query, meeting->queries), rows_of(block->key, meeting->keys), rows_of(block->value, meeting->keys),
-        mask_of(*meeting, first_key, block->rank, ring.layout(), local_len), scale);
+        mask_of(*meeting, {first_key, starts, longest}, block->rank, ring.layout(), local_len), scale);
     merged.add(meeting->queries, out, logsumexp);
   }
   return {merged.out(query.scalar_type()), merged.logsumexp()};
@@ -77,8 +90,9 @@ std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& query, const at::Te
 std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad_out, const at::Tensor& query,
                                                         const at::Tensor& key, const at::Tensor& value,
                                                         const at::Tensor& out, const at::Tensor& logsumexp,
-                                                        const std::optional<at::Tensor>& first_key, double scale,
-                                                        int64_t ring_id) {
+                                                        const std::optional<at::Tensor>& first_key,
+                                                        const std::optional<at::Tensor>& starts, int64_t longest,
+                                                        double scale, int64_t ring_id) {
   const Ring& ring = ring_called(ring_id);
   const int64_t local_len = query.size(1);
   at::Tensor grad_query;
@@ -94,7 +108,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad_o
     const auto [of_query, of_key, of_value] = kernels::attention_backward(
         rows_of(grad_out, queries), rows_of(query, queries), rows_of(block->key, keys), rows_of(block->value, keys),
         rows_of(out, queries), logsumexp.narrow(2, queries.begin, queries.size),
-        mask_of(*meeting, first_key, block->rank, ring.layout(), local_len), scale);
+        mask_of(*meeting, {first_key, starts, longest}, block->rank, ring.layout(), local_len), scale);
     // This rank's own block is the first, and meets all queries.
     if (!grad_query.defined()) {
       grad_query = of_query.to(at::toOpMathType(query.scalar_type()));
@@ -109,16 +123,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad_o
 
 // On the meta device nothing is sent.
 std::tuple<at::Tensor, at::Tensor> forward_shapes(const at::Tensor& query, const at::Tensor&, const at::Tensor& value,
-                                                  const std::optional<at::Tensor>&, double, int64_t) {
+                                                  const std::optional<at::Tensor>&, const std::optional<at::Tensor>&,
+                                                  int64_t, double, int64_t) {
   return {at::empty({query.size(0), query.size(1), query.size(2), value.size(3)}, query.options()),
           at::empty({query.size(0), query.size(2), query.size(1)},
                     query.options().dtype(at::toOpMathType(query.scalar_type())))};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_shapes(const at::Tensor&, const at::Tensor& query,
-                                                               const at::Tensor& key, const at::Tensor& value,
-                                                               const at::Tensor&, const at::Tensor&,
-                                                               const std::optional<at::Tensor>&, double, int64_t) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_shapes(
+    const at::Tensor&, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor&,
+    const at::Tensor&, const std::optional<at::Tensor>&, const std::optional<at::Tensor>&, int64_t, double, int64_t) {
   return {at::empty_like(query), at::empty_like(key), at::empty_like(value)};
 }
 
@@ -127,12 +141,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_shapes(const at::Tensor&
 torch::Library define_operators() {
   torch::Library library(torch::Library::FRAGMENT, "titan", std::nullopt, __FILE__, __LINE__);
   library.def(
-      "ring_attention(Tensor query, Tensor key, Tensor value, Tensor? first_key, float scale, int ring) -> (Tensor "
-      "out, "
-      "Tensor logsumexp)");
+      "ring_attention(Tensor query, Tensor key, Tensor value, Tensor? first_key, Tensor? starts, int longest, "
+      "float scale, int ring) -> (Tensor out, Tensor logsumexp)");
   library.def(
       "ring_attention_backward(Tensor grad_out, Tensor query, Tensor key, Tensor value, Tensor out, Tensor logsumexp, "
-      "Tensor? first_key, float scale, int ring) -> (Tensor grad_query, Tensor grad_key, Tensor grad_value)");
+      "Tensor? first_key, Tensor? starts, int longest, float scale, int ring) -> (Tensor grad_query, Tensor grad_key, "
+      "Tensor grad_value)");
   return library;
 }
 
@@ -159,6 +173,10 @@ c10::OperatorHandle find_operator(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
 }
 
+std::optional<at::Tensor> optional_of(const at::Tensor& x) {
+  return x.defined() ? std::optional<at::Tensor>(x) : std::nullopt;
+}
+
 struct RingAttention : torch::autograd::Function<RingAttention> {
   // first_key may be undefined, which apply() does not take as a tensor: it comes in the mask.
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
@@ -166,9 +184,11 @@ struct RingAttention : torch::autograd::Function<RingAttention> {
                             int64_t ring_id) {
     static const auto op = find_operator("titan::ring_attention").typed<decltype(parallel::forward)>();
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const auto first_key = mask.first_key.defined() ? std::optional(mask.first_key) : std::nullopt;
-    auto [out, logsumexp] = op.call(query, key, value, first_key, scale, ring_id);
-    context->save_for_backward({query, key, value, out, logsumexp, mask.first_key});
+    const at::Tensor& starts = mask.segments.query_starts;
+    auto [out, logsumexp] = op.call(query, key, value, optional_of(mask.first_key), optional_of(starts),
+                                    mask.segments.longest, scale, ring_id);
+    context->save_for_backward({query, key, value, out, logsumexp, mask.first_key, starts});
+    context->saved_data["longest"] = mask.segments.longest;
     context->saved_data["scale"] = scale;
     context->saved_data["ring"] = ring_id;
     return out;
@@ -180,9 +200,10 @@ struct RingAttention : torch::autograd::Function<RingAttention> {
     static const auto op = find_operator("titan::ring_attention_backward").typed<decltype(parallel::backward)>();
     const auto saved = context->get_saved_variables();
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const auto first_key = saved[5].defined() ? std::optional(saved[5]) : std::nullopt;
-    auto [query, key, value] = op.call(gradients[0], saved[0], saved[1], saved[2], saved[3], saved[4], first_key,
-                                       context->saved_data["scale"].toDouble(), context->saved_data["ring"].toInt());
+    auto [query, key, value] =
+        op.call(gradients[0], saved[0], saved[1], saved[2], saved[3], saved[4], optional_of(saved[5]),
+                optional_of(saved[6]), context->saved_data["longest"].toInt(), context->saved_data["scale"].toDouble(),
+                context->saved_data["ring"].toInt());
     return {query, key, value, {}, {}, {}};
   }
 };
@@ -204,12 +225,13 @@ Ring::~Ring() {
 at::Tensor ring_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                           const kernels::AttentionMask& mask, const Ring& ring, std::optional<double> scale) {
   TORCH_INTERNAL_ASSERT(mask.is_causal && mask.query_offset == 0, "context parallel shares causal attention only");
-  kernels::AttentionMask of_sequence{.is_causal = true, .first_key = mask.first_key};
+  kernels::AttentionMask of_sequence{.is_causal = true, .first_key = mask.first_key, .segments = mask.segments};
   if (mask.window > 0) {
     const int64_t seq_len = query.size(1) * ring.group().size();
     const at::Tensor first =
         (ring.own_tokens(seq_len).to(query.device()) + (1 - mask.window)).expand(query.sizes().slice(0, 2));
     of_sequence.first_key = mask.first_key.defined() ? at::maximum(mask.first_key, first) : first;
+    of_sequence.segments = {};  // queries of one document no longer see from one key on
   }
   const double default_scale = 1.0 / std::sqrt(static_cast<double>(query.size(3)));
   return RingAttention::apply(query, key, value, of_sequence, scale.value_or(default_scale), ring.id());

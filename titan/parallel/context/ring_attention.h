@@ -50,7 +50,8 @@ class Ring {
 };
 
 // Of this rank's tokens, shapes and dtypes as in kernels::attention. mask: is_causal, and no query_offset; `window`
-// counts tokens of the whole sequence; first_key: [batch, own tokens] int64, indices in the whole sequence. Collective
+// counts tokens of the whole sequence; first_key: [batch, own tokens] int64, indices in the whole sequence; segments:
+// those of own tokens. Collective
 // over the ring, forward and backward.
 at::Tensor ring_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                           const kernels::AttentionMask& mask, const Ring& ring,

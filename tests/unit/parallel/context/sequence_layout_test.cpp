@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/segments_mask.h"
 #include "tests/support/tensors.h"
 
 namespace titan::parallel {
@@ -54,6 +55,31 @@ TEST_P(SequenceLayoutTest, CountsTheKeysBeforeEachToken) {
     for (const Rows keys : {Rows{0, local_len()}, Rows{0, local_len() / 2}, Rows{local_len() / 3, local_len() / 2}}) {
       const at::Tensor expected = (rows_of(own, keys).unsqueeze(0) < tokens.unsqueeze(1)).sum(1);
       EXPECT_TRUE(at::equal(layout().num_keys_before(tokens, rank, keys, local_len()), expected)) << rank;
+    }
+  }
+}
+
+// In each meeting, documents put as segments are what they are put as first keys.
+TEST_P(SequenceLayoutTest, MeetingsHaveTheDocumentsSegments) {
+  at::Tensor first_token = at::zeros({3, seq_len()}, at::kLong);
+  const auto begin_document = [&](int64_t row, int64_t token) {
+    if (token < seq_len()) first_token[row].narrow(0, token, seq_len() - token).fill_(token);
+  };
+  for (int64_t token = 1; token < seq_len(); token += token % 5 + 1) begin_document(0, token);
+  begin_document(1, seq_len() / 2 + 1);
+  for (int64_t q = 0; q < num_ranks(); ++q) {
+    const at::Tensor own = first_token.index_select(1, layout().tokens_of(q, seq_len()));
+    for (int64_t k = 0; k < num_ranks(); ++k) {
+      const auto meeting = layout().meeting(q, k, local_len());
+      if (!meeting.has_value()) continue;
+      const auto [queries, keys, is_causal] = *meeting;
+      const at::Tensor first_key =
+          layout().num_keys_before(own.narrow(1, queries.begin, queries.size), k, keys, local_len());
+      at::Tensor seen = at::arange(keys.size) >= first_key.unsqueeze(2);
+      if (is_causal) seen = seen.tril();
+      const kernels::Segments segments =
+          is_causal ? kernels::document_segments(own) : kernels::reaching_segments(first_key, keys.size);
+      EXPECT_TRUE(at::equal(test::seen_by(segments, queries.size, keys.size, is_causal), seen)) << q << " meets " << k;
     }
   }
 }
