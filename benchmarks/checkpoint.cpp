@@ -1,6 +1,10 @@
 // bench_checkpoint FOLDER MIB REPEATS: how long ranks that share MIB of fp32 state, sharded by rows as FSDP does,
-// take to save it, to load it, and to be free again after an asynchronous save; one JSON line of minima, by rank 0. Its
-// ranks come from RANK and WORLD_SIZE (torchrun --no-python). checkpoint_torch.py measures the same of torch's DCP.
+// take to save it and to load it; how long an asynchronous save makes them wait (stall), and how much longer matrix
+// products as long as a forward and backward take with it than alone (longer), since it shares the cores with them. One
+// JSON line of minima, by rank 0. Its ranks come from RANK and WORLD_SIZE (torchrun --no-python). checkpoint_torch.py
+// measures the same of torch's DCP.
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
@@ -23,13 +27,21 @@ namespace titan {
 namespace {
 
 constexpr int64_t kColumns = 1024, kRows = 4096;  // 16 MiB a tensor
+constexpr int kProducts = 400;                    // some seconds
 
-double seconds(distributed::World& world, const std::function<void()>& work) {
-  distributed::barrier(*world.group());
+double own_seconds(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
-  distributed::barrier(*world.group());
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Until all ranks are through.
+double seconds(distributed::World& world, const std::function<void()>& work) {
+  distributed::barrier(*world.group());
+  return own_seconds([&] {
+    work();
+    distributed::barrier(*world.group());
+  });
 }
 
 double peak_mib() {
@@ -60,7 +72,12 @@ void run(const std::filesystem::path& folder, int64_t mib, int repeats) {
     if (world->rank() == 0) std::filesystem::remove_all(folder / "checkpoint");
     distributed::barrier(*world->group());
   };
-  double save = 1e9, load = 1e9, stall = 1e9;
+  const at::Tensor factor = at::randn({kColumns, kColumns});
+  at::Tensor product = at::empty_like(factor);
+  const auto compute = [&] {
+    for (int i = 0; i < kProducts; ++i) at::mm_out(product, factor, factor);
+  };
+  double save = 1e9, load = 1e9, stall = 1e9, alone = 1e9, beside = 1e9;
   for (int i = 0; i < repeats; ++i) {
     clear();
     save = std::min(save, seconds(*world, [&] { writer.save(1, state, /*last_step=*/false); }));
@@ -70,14 +87,23 @@ void run(const std::filesystem::path& folder, int64_t mib, int repeats) {
   const double after_mib = peak_mib();
   for (int i = 0; i < repeats; ++i) {
     clear();
-    stall = std::min(stall, seconds(*world, [&] { background.save(2, state, /*last_step=*/false); }));
+    alone = std::min(alone, seconds(*world, compute));
+    double waited = 0;
+    beside = std::min(beside, seconds(*world, [&] {
+                        waited = seconds(*world, [&] { background.save(2, state, /*last_step=*/false); });
+                        compute();
+                        waited += own_seconds([&] { background.wait_until_copied(); });
+                      }));
+    stall = std::min(stall, waited);
     background.wait_for_save();
   }
   clear();
   if (world->rank() != 0) return;
   std::printf(
-      "{\"ranks\": %ld, \"save\": %.3f, \"load\": %.3f, \"stall\": %.4f, \"save_mib\": %.0f, \"async_mib\": %.0f}\n",
-      static_cast<long>(world->size()), save, load, stall, after_mib - before_mib, peak_mib() - before_mib);
+      "{\"ranks\": %ld, \"save\": %.3f, \"load\": %.3f, \"stall\": %.4f, \"alone\": %.3f, \"longer\": %.3f, "
+      "\"save_mib\": %.0f, \"async_mib\": %.0f}\n",
+      static_cast<long>(world->size()), save, load, stall, alone, beside - alone, after_mib - before_mib,
+      peak_mib() - before_mib);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.tensor import DTensor, Shard, init_device_mesh
 
 COLUMNS, ROWS = 1024, 4096  # 16 MiB a tensor
+PRODUCTS = 400
 
 
 def seconds(work):
@@ -35,7 +36,13 @@ def main():
         f"w{i}": DTensor.from_local(torch.randn(rows, COLUMNS), mesh, [Shard(0)]) for i in range(mib // 16)
     }
     group = dist.new_group(backend="gloo")
-    save, load, stall, before = [], [], [], peak_mib()
+    save, load, stall, alone, beside, before = [], [], [], [], [], peak_mib()
+    factor = torch.randn(COLUMNS, COLUMNS)
+    product = torch.empty_like(factor)
+
+    def compute():
+        for _ in range(PRODUCTS):
+            torch.mm(factor, factor, out=product)
 
     def clear():  # both write to a new folder: overwriting cached pages in place is another thing
         if dist.get_rank() == 0:
@@ -49,14 +56,23 @@ def main():
     after = peak_mib()
     for _ in range(repeats):
         clear()
-        took, future = seconds(lambda: dcp.async_save(state, checkpoint_id=f"{folder}/step-2", process_group=group))
+        alone.append(seconds(compute)[0])
+
+        def step():
+            took, future = seconds(lambda: dcp.async_save(state, checkpoint_id=f"{folder}/step-2", process_group=group))
+            compute()
+            return took, future
+
+        both, (took, future) = seconds(step)
         stall.append(took)
+        beside.append(both)
         future.result()
         dist.barrier()
     clear()
     if dist.get_rank() == 0:
         print(json.dumps({"ranks": dist.get_world_size(), "save": round(min(save), 3), "load": round(min(load), 3),
-                          "stall": round(min(stall), 4), "save_mib": round(after - before),
+                          "stall": round(min(stall), 4), "alone": round(min(alone), 3),
+                          "longer": round(min(beside) - min(alone), 3), "save_mib": round(after - before),
                           "async_mib": round(peak_mib() - before)}))  # fmt: skip
     dist.destroy_process_group()
 

@@ -253,28 +253,36 @@ TEST(CheckpointKill, AnyMomentLeavesTheNewestCheckpointWhole) {
   }
 }
 
-// Runs a job in a child that sees a small disk: a tmpfs of its own where that may be mounted, else no file may grow.
-// Tells which.
-Finished run_on_small_disk(const std::filesystem::path& dump, const Strings& flags, bool& is_tmpfs) {
-  std::filesystem::create_directories(dump);
-  const auto probe = dump / "probe";
-  std::filesystem::create_directories(probe);
+// Whether a child may mount something over `folder`, seen by itself alone.
+bool may_mount(const std::filesystem::path& folder) {
   const pid_t child = fork();
   if (child == 0) {
     _exit(unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-                  mount("tmpfs", probe.c_str(), "tmpfs", 0, "size=1m") == 0
+                  mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=1m") == 0
               ? 0
               : 1);
   }
   int status = 0;
   waitpid(child, &status, 0);
-  is_tmpfs = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-  std::string command = is_tmpfs ? "mount -t tmpfs -o size=1200k tmpfs '" + dump.string() + "' && exec"
-                                 : "ulimit -f 300; trap '' XFSZ; exec";
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// Runs a job after the shell command `before`, in a child whose mounts are its own if it mounts something.
+Finished run_after(const std::string& before, bool mounts, const std::filesystem::path& dump, const Strings& flags) {
+  std::string command = before + " exec";
   for (const std::string& word : job(dump, 2, flags)) command += " '" + word + "'";
   Strings argv{"/bin/sh", "-c", command};
-  if (is_tmpfs) argv = {"/usr/bin/unshare", "-m", "--propagation", "private", "/bin/sh", "-c", command};
+  if (mounts) argv = {"/usr/bin/unshare", "-m", "--propagation", "private", "/bin/sh", "-c", command};
   return test::run_program(argv, {.environment = {{"OMP_NUM_THREADS", "1"}}});
+}
+
+// Runs a job that sees a small disk: a tmpfs of its own where that may be mounted, else no file may grow. Tells which.
+Finished run_on_small_disk(const std::filesystem::path& dump, const Strings& flags, bool& is_tmpfs) {
+  std::filesystem::create_directories(dump);
+  is_tmpfs = may_mount(dump);
+  return run_after(
+      is_tmpfs ? "mount -t tmpfs -o size=1200k tmpfs '" + dump.string() + "' &&" : "ulimit -f 300; trap '' XFSZ;",
+      is_tmpfs, dump, flags);
 }
 
 // About 0.7 MiB a checkpoint, of which the disk holds one.
@@ -297,6 +305,39 @@ TEST(CheckpointDiskFull, StopsOrGoesOnAsTheJobAsks) {
     EXPECT_NE(warned.out.find("No checkpoint was saved, training goes on"), std::string::npos) << warned.out;
     EXPECT_NE(warned.out.find("Training completed"), std::string::npos);
   }
+}
+
+// Nobody writes there, and the checkpoint that is there is loaded, and stays.
+TEST(CheckpointFolderReadOnly, IsAnErrorThatNamesItAndWhatIsThereStays) {
+  const OutputFolder dump;
+  const std::filesystem::path folder = dump.path() / "checkpoint";
+  const auto flags = [](int64_t steps, const Strings& more = {}) {
+    return joined(joined(degrees(1, 2, 1), {"--checkpoint.interval=2", "--training.steps=" + std::to_string(steps)}),
+                  more);
+  };
+  const Finished first = run(dump.path(), 2, flags(2));
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+
+  // Root may write wherever the file system lets him.
+  const bool is_root = geteuid() == 0;
+  if (is_root && !may_mount(folder)) GTEST_SKIP() << "root, but may not mount: nothing is read-only to this user";
+  const std::string quoted = "'" + folder.string() + "'";
+  const std::string protect =
+      is_root ? "mount --bind " + quoted + " " + quoted + " && mount -o remount,ro,bind " + quoted + " &&"
+              : "chmod a-w " + quoted + " &&";
+  const Finished stopped = run_after(protect, is_root, dump.path(), flags(6));
+  EXPECT_EQ(stopped.exit_code, 1) << stopped.out;
+  EXPECT_NE(stopped.out.find("Training starts at step 3"), std::string::npos) << stopped.out;
+  EXPECT_NE(stopped.err.find(is_root ? "Read-only file system" : "Permission denied"), std::string::npos)
+      << stopped.err;
+  EXPECT_NE(stopped.err.find(folder.string()), std::string::npos) << stopped.err;
+  const Finished warned = run_after(protect, is_root, dump.path(), flags(6, {"--checkpoint.on_save_error=warn"}));
+  EXPECT_EQ(warned.exit_code, 0) << warned.err;
+  EXPECT_NE(warned.out.find("No checkpoint was saved, training goes on"), std::string::npos) << warned.out;
+  std::filesystem::permissions(folder, std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
+
+  EXPECT_EQ(CheckpointFolder(folder).steps(), std::vector<int64_t>{2});
+  checkpoint::verify_contents(CheckpointFolder(folder).step_path(2));  // throws if it is not whole
 }
 
 TEST(CheckpointFolderGone, IsAnErrorThatNamesIt) {

@@ -110,7 +110,7 @@ void Checkpointer::save(int64_t step, const TrainState& state, bool last_step) {
     return;
   }
   if (settings_.async_mode != "disabled" && !last_step) {
-    logging::info("Copied the full state at step {} in {:.2f} seconds; it is being written.", step,
+    logging::info("Saving the full state at step {} while training goes on; began in {:.2f} seconds.", step,
                   seconds_since(begin));
   }
 }
@@ -149,6 +149,8 @@ std::vector<WrittenFile> Checkpointer::rewrite_for_hugging_face(const fs::path& 
   for (const fs::path& path : ours) fs::remove(path);
   return files;
 }
+
+void Checkpointer::wait_until_copied() { saver_->wait_until_copied(); }
 
 void Checkpointer::check_save() {
   try {

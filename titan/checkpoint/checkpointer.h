@@ -46,12 +46,15 @@ class Checkpointer {
   bool should_save(int64_t step, bool last_step) const;
 
   // Writes step-`step`, by all ranks together, each what it holds; then removes the oldest over keep_latest_k. Returns
-  // once it is on the disk; with an async_mode, once it is copied, and waits for the one before. On the last step it is
+  // once it is on the disk; with an async_mode, waits for the one before, and returns once this one is begun: the state
+  // must stay as it is until wait_until_copied(). On the last step it is
   // what last_save_model_only, last_save_in_hf and export_dtype say, and on the disk in any case; otherwise, as when a
   // run is interrupted, the whole state. A seed checkpoint is the last save of step 0. Tensors may be on any device.
   // Where it cannot be written, throws c10::Error or warns, by on_save_error.
   void save(int64_t step, const TrainState& state, bool last_step);
 
+  // Returns when a save under way needs the state no longer. Not collective.
+  void wait_until_copied();
   // Sees how a save under way is doing, without waiting: throws or warns if it has failed. Not collective.
   void check_save();
   // Waits for it.

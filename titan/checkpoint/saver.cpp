@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -81,6 +82,11 @@ WrittenShard read_part(const fs::path& folder, int64_t rank) {
   return shard;
 }
 
+bool has_gpu_items(const SaveRequest& request) {
+  return std::any_of(request.items.begin(), request.items.end(),
+                     [](const ShardItem& item) { return !item.data().device().is_cpu(); });
+}
+
 }  // namespace
 
 Saver::Saver(CheckpointFolder folder, std::shared_ptr<distributed::World> world, SaverOptions options)
@@ -125,14 +131,23 @@ void Saver::save(SaveRequest request) {
 
   // 3. Now, or behind the training's back.
   const int64_t serial = num_saves_++;
-  if (options_.async) {
-    request.items = staging_.copy(request.items, options_.num_threads);
-    under_way_ =
-        std::async(std::launch::async, [this, request = std::move(request), serial] { return run(request, serial); });
+  if (!options_.async) {
+    error = run(std::move(request), serial, /*copied=*/nullptr);
+    TORCH_CHECK(error.empty(), error);
     return;
   }
-  error = run(request, serial);
-  TORCH_CHECK(error.empty(), error);
+  const bool copies_now = has_gpu_items(request);
+  if (copies_now) request.items = staging_.copy(request.items, options_.num_threads);
+  std::promise<void> copied;
+  if (!copies_now) copied_ = copied.get_future();
+  under_way_ = std::async(std::launch::async, [this, request = std::move(request), serial, copies_now,
+                                               copied = std::move(copied)]() mutable {
+    return run(std::move(request), serial, copies_now ? nullptr : &copied);
+  });
+}
+
+void Saver::wait_until_copied() {
+  if (copied_.valid()) copied_.get();
 }
 
 void Saver::wait() {
@@ -145,15 +160,23 @@ void Saver::check() {
   if (under_way_.valid() && under_way_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) wait();
 }
 
-std::string Saver::run(const SaveRequest& request, int64_t serial) const {
-  const fs::path folder = folder_.saving_path(request.step);
+std::string Saver::run(SaveRequest request, int64_t serial, std::promise<void>* copied) {
   std::string error;
-  try {
-    const WrittenShard shard = write_shard(folder, rank_, request.items, request.objects, options_.num_threads);
-    write_part(folder, rank_, shard);
-  } catch (const std::exception& failure) {  // every rank hears of it below
-    error = text_of(failure);
+  const auto attempt = [&](const auto& work) {
+    try {
+      if (error.empty()) work();
+    } catch (const std::exception& failure) {  // every rank hears of it below
+      error = text_of(failure);
+    }
+  };
+  if (copied != nullptr) {
+    attempt([&] { request.items = staging_.copy(request.items, options_.num_threads); });
+    copied->set_value();
   }
+  attempt([&] {
+    const fs::path folder = folder_.saving_path(request.step);
+    write_part(folder, rank_, write_shard(folder, rank_, request.items, request.objects, options_.num_threads));
+  });
   if (num_ranks_ > 1) say(done_key(serial, rank_), error);
   if (rank_ != 0) return wait_for(outcome_key(serial));
 

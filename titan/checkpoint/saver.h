@@ -6,6 +6,11 @@
 // A save may be under way in a thread while the main thread uses the process groups, so ranks speak through the store:
 // each says "done", or what went wrong; rank 0 commits or abandons, and says so. A rank that dies says nothing: those
 // that wait for it are ended by the launcher, or by the failure of the next collective.
+//
+// [Note: when an async save copies]
+// What is saved changes in the optimizer's step alone. So the thread that writes also makes the copy, while the next
+// forward and backward go on, and the optimizer waits for it (wait_until_copied) if it is not there by then. What is on
+// a GPU is copied before save() returns, in the order of its stream.
 #pragma once
 
 #include <c10/util/intrusive_ptr.h>
@@ -62,10 +67,13 @@ class Saver {
   Saver(const Saver&) = delete;
   Saver& operator=(const Saver&) = delete;
 
-  // Collective. Waits for the one before. Returns once the checkpoint is on the disk; if async, once it is copied.
-  // Throws c10::Error, on every rank, with what went wrong on one of them, in this or the one before; then no rank has
-  // changed step-N.
+  // Collective. Waits for the one before. Returns once the checkpoint is on the disk; if async, once it is begun: the
+  // items must not change before wait_until_copied(). Throws c10::Error, on every rank, with what went wrong on one of
+  // them, in this or the one before; then no rank has changed step-N.
   void save(SaveRequest request);
+
+  // Returns when what is under way needs the items no longer. Not collective; a copy that failed is told by wait().
+  void wait_until_copied();
 
   // Returns when nothing is under way. Throws as save().
   void wait();
@@ -74,8 +82,8 @@ class Saver {
 
  private:
   distributed::World* talks() const { return num_ranks_ > 1 ? world_.get() : nullptr; }
-  // What went wrong; empty if nothing did.
-  std::string run(const SaveRequest& request, int64_t serial) const;
+  // What went wrong; empty if nothing did. With `copied`, the items are copied first.
+  std::string run(SaveRequest request, int64_t serial, std::promise<void>* copied);
   std::string commit(const SaveRequest& request) const;
   void say(const std::string& key, const std::string& error) const;
   std::string wait_for(const std::string& key) const;
@@ -89,6 +97,7 @@ class Saver {
   std::map<std::string, SavePlan> plans_;  // by contents: they stay the same over a run
   int64_t num_saves_ = 0;
   std::atomic<bool> ends_ = false;
+  std::future<void> copied_;
   std::future<std::string> under_way_;
 };
 

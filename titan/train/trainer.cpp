@@ -344,6 +344,7 @@ Trainer::StepUnderWay Trainer::enqueue_step(StepObserver* observer) {
   }
   optim::clip_by_norm(gradients, norm, job_.training.max_norm);
   if (observer != nullptr) observer->on_clipped(step_, by_name);
+  if (checkpointer_ != nullptr) checkpointer_->wait_until_copied();
   optimizer_->step(lr, skip);
   ++schedule_step_;
   next_sample_ += global_batch_size_;

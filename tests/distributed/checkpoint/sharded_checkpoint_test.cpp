@@ -99,6 +99,7 @@ void save(const World& world, const std::filesystem::path& dump, const Layout& l
   Checkpointer checkpointer(with_mode, dump, "", std::nullopt, world);
   TrainState state = placed_state(world, layout, /*empty=*/false);
   checkpointer.save(5, state, /*last_step=*/false);
+  checkpointer.wait_until_copied();
   for (auto& [name, tensor] : state.model) at::Tensor(local_part(tensor)).zero_();  // as training would go on
   checkpointer.wait_for_save();
 }

@@ -226,6 +226,24 @@ TEST_F(CheckpointerTest, AFailedSaveChangesNothing) {
   expect_state(loaded, 1, 1);
 }
 
+// As the optimizer's step does: large enough that the copy is not over when save() returns.
+TEST_F(CheckpointerTest, WhatIsCopiedMayChangeWhileItIsWritten) {
+  constexpr int64_t kSize = int64_t{24} << 20;
+  settings_.async_mode = "async";
+  auto background = checkpointer();
+  auto state = state_of(1, 1);
+  state.model["large"] = at::full({kSize}, 1.0);
+  for (int64_t step = 1; step <= 3; ++step) {
+    background.save(step, state, false);
+    background.wait_until_copied();
+    state.model["large"].add_(1.0);
+  }
+  background.wait_for_save();
+  state.model["large"].zero_();
+  checkpointer().load(LoadSource{.path = step_path(3), .step = 3, .model_only = true}, state);
+  EXPECT_TRUE(at::equal(state.model["large"], at::full({kSize}, 3.0)));
+}
+
 TEST_F(CheckpointerTest, ALastSaveHoldsTheModelOnly) {
   settings_.export_dtype = "bfloat16";
   save(3);
