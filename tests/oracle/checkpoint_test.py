@@ -22,6 +22,10 @@ TITAN = os.environ["TITAN_BINARY"]
 CORPUS = "tests/golden/llama3_tiny/corpus"
 SIZES = ["--model.flavor=debugmodel", "--model.args.dim=24", "--model.args.n_layers=2", "--model.args.n_heads=4",
          "--model.args.n_kv_heads=2", "--model.args.vocab_size=320", "--model.args.multiple_of=8"]  # fmt: skip
+# Tied, so the embedding is the output layer's too.
+QWEN3_SIZES = ["--model.name=qwen3", "--model.flavor=debugmodel", "--model.args.dim=20", "--model.args.n_layers=2",
+               "--model.args.n_heads=6", "--model.args.n_kv_heads=2", "--model.args.head_dim=8",
+               "--model.args.hidden_dim=44", "--model.args.vocab_size=320"]  # fmt: skip
 JOB = ["--model.hf_assets_path=tests/golden/llama3_tiny/tokenizer", "--training.dataset=c4_test",
        f"--training.dataset_path={CORPUS}", "--training.seq_len=48", "--training.global_batch_size=4",
        "--training.local_batch_size=1", "--training.steps=4", "--training.mixed_precision_param=float32",
@@ -29,9 +33,9 @@ JOB = ["--model.hf_assets_path=tests/golden/llama3_tiny/tokenizer", "--training.
        "--checkpoint.enable", "--checkpoint.no-last_save_model_only", "--checkpoint.interval=2"]  # fmt: skip
 
 
-def launch(folder, num_ranks, *flags):
+def launch(folder, num_ranks, *flags, sizes=SIZES):
     command = [TITAN, "launch", f"--nproc-per-node={num_ranks}", "--", "train", f"--job.dump_folder={folder}", *JOB,
-               *SIZES, *flags]  # fmt: skip
+               *sizes, *flags]  # fmt: skip
     run = subprocess.run(command, capture_output=True, text=True, timeout=300,
                          env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
     if run.returncode != 0:
@@ -123,19 +127,27 @@ class Dcp(CheckpointTest):
         self.assertEqual(losses(parts), {step: losses(whole)[step] for step in (3, 4)})
         self.expect_equal(as_torch(parts / "checkpoint/step-4"), as_torch(whole / "checkpoint/step-4"))
 
-    def test_convert_goes_to_hugging_face_and_back(self):
-        launch(self.folder / "run", 2, "--parallelism.data_parallel_shard_degree=2", "--training.steps=2")
+    def expect_converts(self, sizes, model_name):
+        launch(self.folder / "run", 2, "--parallelism.data_parallel_shard_degree=2", "--training.steps=2", sizes=sizes)
         ours, hf, back = self.folder / "run/checkpoint/step-2", self.folder / "hf", self.folder / "back"
         for source, target in [(ours, hf), (hf, back)]:
-            subprocess.run([TITAN, "convert", source, target, *SIZES], check=True, capture_output=True, timeout=120)
-        from transformers import LlamaForCausalLM
+            subprocess.run([TITAN, "convert", source, target, *sizes], check=True, capture_output=True, timeout=120)
+        import transformers
 
-        model = LlamaForCausalLM.from_pretrained(hf)
+        model = getattr(transformers, model_name).from_pretrained(hf)
         expected, got = as_torch(ours), as_torch(back)
         self.assertTrue(torch.equal(model.model.embed_tokens.weight, expected["tok_embeddings.weight"]))
+        last = model.model.layers[1].self_attn.o_proj.weight
+        self.assertTrue(torch.equal(last, expected["layers.1.attention.wo.weight"]))
         for name in got:
             self.assertTrue(torch.equal(got[name], expected[name]), name)
         self.assertEqual(set(got), {name for name in expected if isinstance(expected[name], torch.Tensor)})
+
+    def test_convert_goes_to_hugging_face_and_back(self):
+        self.expect_converts(SIZES, "LlamaForCausalLM")
+
+    def test_convert_takes_a_qwen3_there_and_back(self):
+        self.expect_converts(QWEN3_SIZES, "Qwen3ForCausalLM")
 
 
 TORCHTITAN = os.environ.get("TORCHTITAN_PYTHON"), os.environ.get("TORCHTITAN_RUN")

@@ -77,7 +77,7 @@ class FlightRecorder(unittest.TestCase):
             ranks[bad].communicate()
             log, database = read_by_pytorch(folder)
             with open(os.path.join(folder, "fault.json")) as file:
-                return log, database, read_by_titan(folder), json.load(file)
+                return log, database, read_by_titan(folder), json.load(file)[0]
 
     def test_both_find_the_rank_that_never_came(self):
         log, database, ours, planted = self.faulty(3, "hang 1 70")
