@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 #include "titan/checkpoint/checkpoint_folder.h"
 #include "titan/checkpoint/inspect.h"
@@ -32,8 +33,6 @@ using checkpoint::CheckpointFolder;
 using test::Finished;
 using test::OutputFolder;
 using Strings = std::vector<std::string>;
-
-bool tests_all() { return std::getenv("TITAN_TEST_ALL") != nullptr; }
 
 Strings job(const std::filesystem::path& dump_folder, int64_t num_ranks, const Strings& flags) {
   Strings all{"--checkpoint.enable",          "--checkpoint.no-last_save_model_only", "--model.args.n_heads=4",
@@ -62,6 +61,11 @@ struct Technique {
   Strings flags;
 };
 
+Strings joined(Strings a, const Strings& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
 Strings degrees(int64_t replicate, int64_t shard, int64_t tp) {
   return {"--parallelism.data_parallel_replicate_degree=" + std::to_string(replicate),
           "--parallelism.data_parallel_shard_degree=" + std::to_string(shard),
@@ -70,20 +74,20 @@ Strings degrees(int64_t replicate, int64_t shard, int64_t tp) {
 
 std::vector<Technique> techniques() {
   std::vector<Technique> all{{"fsdp3", 3, degrees(1, 3, 1)}, {"fsdp2_tp2", 4, degrees(1, 2, 2)}};
-  if (tests_all()) {
+  if (test::runs_all()) {
     all.push_back({"ddp2", 2, degrees(2, 1, 1)});
     all.push_back({"hsdp2_2", 4, degrees(2, 2, 1)});
     all.push_back({"tp2", 2, degrees(1, 1, 2)});
-    Strings pp = degrees(1, 1, 1);
-    pp.emplace_back("--parallelism.pipeline_parallel_degree=2");
-    all.push_back({"pp2", 2, pp});
+    const Strings pp{"--parallelism.pipeline_parallel_degree=2", "--parallelism.pipeline_parallel_schedule=1F1B",
+                     "--training.local_batch_size=4"};
+    all.push_back({"pp2", 2, joined(degrees(1, 1, 1), pp)});
+    all.push_back({"cp2", 2, joined(degrees(1, 1, 1), {"--parallelism.context_parallel_degree=2"})});
+    Strings all_of_them = joined(degrees(1, 1, 2), pp);
+    all_of_them.emplace_back("--parallelism.context_parallel_degree=2");
+    all.push_back({"cp2_tp2_pp2", 8, all_of_them});
+    all.push_back({"hsdp2_2_tp2", 8, degrees(2, 2, 2)});
   }
   return all;
-}
-
-Strings joined(Strings a, const Strings& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
 }
 
 void expect_same_steps(const std::filesystem::path& whole, const std::filesystem::path& parts, double tolerance) {
@@ -92,7 +96,9 @@ void expect_same_steps(const std::filesystem::path& whole, const std::filesystem
   ASSERT_EQ(got.size(), 10u);
   for (size_t i = 0; i < got.size(); ++i) {
     EXPECT_NEAR(got[i].loss, expected[i].loss, tolerance * expected[i].loss) << "step " << i + 1;
-    if (tolerance == 0) EXPECT_EQ(got[i].grad_norm, expected[i].grad_norm) << "step " << i + 1;
+    if (tolerance == 0) {
+      EXPECT_EQ(got[i].grad_norm, expected[i].grad_norm) << "step " << i + 1;
+    }
   }
 }
 
@@ -213,7 +219,7 @@ class RunningJob {
 // All ranks at once, as when a machine goes, or one of them, after which the launcher ends the others.
 TEST(CheckpointKill, AnyMomentLeavesTheNewestCheckpointWhole) {
   const OutputFolder dump;
-  const int num_kills = tests_all() ? 50 : 4;
+  const int num_kills = test::runs_all() ? 50 : 4;
   int64_t newest = 0;
   unsigned random = 4711;
   for (int i = 0; i < num_kills; ++i) {
@@ -233,7 +239,9 @@ TEST(CheckpointKill, AnyMomentLeavesTheNewestCheckpointWhole) {
     random = random * 1664525 + 1013904223;
     std::this_thread::sleep_for(std::chrono::microseconds(random >> 16));  // up to 65 ms: some saves
     if (i % 2 == 0) running.kill_all();
-    if (i % 2 == 1) ASSERT_TRUE(running.kill_rank(random));
+    if (i % 2 == 1) {
+      ASSERT_TRUE(running.kill_rank(random));
+    }
     running.wait();
 
     const auto steps = steps_in(dump.path());

@@ -2,9 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 
 namespace titan {
@@ -13,7 +13,7 @@ namespace {
 // One layer, one head of 16. Every token attends to all before it: 34 billion pairs forward, of which each rank has a
 // quarter.
 TEST(LongSequence, TrainsTwoStepsOf262144Tokens) {
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   const test::OutputFolder folder;
   std::vector<std::string> argv = test::tiny_job(
       TITAN_BINARY, folder.path(),

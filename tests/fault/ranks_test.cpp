@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <random>
 #include <regex>
 
 #include "tests/support/launched_ranks.h"
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 #include "titan/launch/launch.h"
 
@@ -135,7 +135,7 @@ class LaunchedTraining : public testing::TestWithParam<std::string> {};
 // Thirty in a row; five unless ./run_tests.sh --all asks for all there is.
 TEST_P(LaunchedTraining, EndsInTimeAndNamesTheRankWhateverHappensToIt) {
   const std::string& backend = GetParam();
-  const int num_rounds = std::getenv("TITAN_TEST_ALL") != nullptr ? 30 : 5;
+  const int num_rounds = test::runs_all() ? 30 : 5;
   std::mt19937 random(backend == "shm" ? 20260102 : 20260103);
   const auto draw = [&](int n) { return std::uniform_int_distribution<int>(0, n - 1)(random); };
   for (int round = 0; round < num_rounds; ++round) {

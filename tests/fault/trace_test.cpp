@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 
 #include "tests/support/launched_ranks.h"
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 #include "titan/launch/launch.h"
 
@@ -114,7 +114,7 @@ TEST(Trace, NamesTheRankAndTheOperation) {
 
 // Forty at random, with --all.
 TEST(Trace, NamesThemWhateverHappens) {
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   std::mt19937 random(20260103);
   const auto draw = [&](int64_t n) { return std::uniform_int_distribution<int64_t>(0, n - 1)(random); };
   for (size_t batch = 0; batch < 10; ++batch) {

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 
 namespace titan {
@@ -79,8 +80,6 @@ TEST(Compositions, MeetInPairs) {
   }
 }
 
-bool runs_all() { return std::getenv("TITAN_TEST_ALL") != nullptr; }
-
 // 4 layers, 6 heads in 2 groups; 16 rows of 48 tokens, of several documents each.
 std::vector<std::string> job(const std::filesystem::path& folder, const std::vector<std::string>& flags) {
   std::vector<std::string> all{
@@ -97,7 +96,7 @@ std::vector<std::string> job(const std::filesystem::path& folder, const std::vec
 
 TEST(Compositions, Hold) {
   std::vector<std::string> some{"pp=2, cp=2, tp=2, ac=2, schedule=Interleaved1F1B"};
-  if (runs_all()) some = layouts();
+  if (test::runs_all()) some = layouts();
   std::string text;
   for (const std::string& layout : some) text += (text.empty() ? "" : "; ") + layout;
   const test::OutputFolder folder;
@@ -134,7 +133,7 @@ TEST(Compositions, LossesAreTheStoredOnes) {
                     tp = "--parallelism.tensor_parallel_degree=2";
   expect_golden({}, 1);
   expect_golden({pp, cp}, 4);
-  if (!runs_all()) return;
+  if (!test::runs_all()) return;
   const std::string eight = "--training.local_batch_size=8", four = "--training.local_batch_size=4";
   expect_golden({pp, cp, tp, "--parallelism.data_parallel_shard_degree=2", eight}, 16);
   expect_golden(

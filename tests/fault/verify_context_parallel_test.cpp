@@ -3,9 +3,8 @@
 // always run.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 
 namespace titan {
@@ -16,7 +15,7 @@ class VerifyContextParallel : public testing::TestWithParam<std::tuple<std::stri
 
 // 6 heads in 2 groups; rows of 48 tokens.
 TEST_P(VerifyContextParallel, Holds) {
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   const auto& [degrees, mask] = GetParam();
   std::string layouts;
   for (const std::string kind :

@@ -2,9 +2,8 @@
 // verify_test.cpp has a few of them that always run.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 
 namespace titan {
@@ -20,7 +19,7 @@ void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
 class VerifySharding : public testing::TestWithParam<std::tuple<Shape, std::string>> {
  protected:
   void SetUp() override {
-    if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+    if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   }
 };
 

@@ -2,9 +2,8 @@
 // pair that could be at odds meets once; all combinations with TITAN_TEST_ALL=1.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 
 namespace titan {
@@ -54,7 +53,7 @@ TEST(VerifyPipeline, EveryModeOfActivationCheckpointingHolds) {
 }
 
 TEST(VerifyPipeline, HybridShardsAndTensorParallelHoldOnSixteenRanks) {
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   const test::Finished finished = verify(
       "pp=2, dp_replicate=2, dp_shard=2, tp=2; pp=2, dp_replicate=2, dp_shard=2, tp=2, schedule=InterleavedZeroBubble, "
       "accum=2",
@@ -75,7 +74,7 @@ void PrintTo(const Kind& kind, std::ostream* out) { *out << kind.name; }
 class VerifyPipelineMatrix : public testing::TestWithParam<Kind> {};
 
 TEST_P(VerifyPipelineMatrix, Holds) {
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   const Kind& kind = GetParam();
   std::string layouts;
   int64_t num_layouts = 0;

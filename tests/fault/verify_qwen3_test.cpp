@@ -3,9 +3,8 @@
 // only with TITAN_TEST_ALL=1.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 
 namespace titan {
@@ -27,7 +26,7 @@ TEST(VerifyQwen3, LayoutsOfATinyModelHold) {
 
 // Weights of its own for the output, 6 KV heads over 3 ranks, a vocabulary of 323 that they share unevenly.
 TEST(VerifyQwen3, MoreLayoutsHold) {
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   const test::OutputFolder folder;
   const std::string layouts =
       "tp=3; tp=3, sp=off; tp=3, loss_parallel=off; tp=3, async_tp=on; tp=3, accum=2; dp_shard=2, tp=3; "
@@ -43,7 +42,7 @@ TEST(VerifyQwen3, MoreLayoutsHold) {
 // Shorter sequences cut the chunks of the loss so small that the matrix products of half a batch round otherwise than
 // those of a whole one, which a norm's gradient, a sum over all heads and tokens, magnifies.
 TEST(VerifyQwen3, LayoutsOfTheDebugFlavorHold) {
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   const test::OutputFolder folder;
   const std::vector<std::string> job{TITAN_BINARY,
                                      "train",

@@ -2,9 +2,8 @@
 // without clipping: minutes, so only with TITAN_TEST_ALL=1. verify_test.cpp has a few that always run.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 
 namespace titan {
@@ -15,7 +14,7 @@ class VerifyTensorParallel : public testing::TestWithParam<std::tuple<std::strin
 
 // 8 heads in 4 groups.
 TEST_P(VerifyTensorParallel, Holds) {
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   const auto& [degrees, max_norm] = GetParam();
   std::string layouts;
   for (const std::string kind : {"", ", loss_parallel=off", ", async_tp=on", ", sp=off", ", sp=off, loss_parallel=off",

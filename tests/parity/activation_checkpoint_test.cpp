@@ -2,9 +2,8 @@
 // over more of both.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 
 namespace titan {
@@ -40,7 +39,7 @@ std::vector<Flags> modes() {
   std::vector<Flags> some{{mode("full")},
                           {mode("selective"), "--activation_checkpoint.selective_ac_option=op"},
                           {mode("memory_budget"), "--activation_checkpoint.memory_budget=0.4"}};
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) return some;
+  if (!test::runs_all()) return some;
   some.push_back({mode("full"), "--activation_checkpoint.early_stop", "--activation_checkpoint.debug"});
   some.push_back({mode("selective")});
   some.push_back({mode("selective"), "--activation_checkpoint.selective_ac_option=op",
@@ -75,7 +74,7 @@ std::vector<Technique> techniques() {
       {"one_device_bf16", 1, {bf16, chunks}},
       {"fsdp_bf16_accumulating_tied", 2, {shard + "2", bf16, chunks, tied, "--training.global_batch_size=16"}},
       {"tp", 2, {shard + "1", tensor + "2", chunks}}};
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) return some;
+  if (!test::runs_all()) return some;
   some.push_back({"one_device", 1, {}});
   some.push_back({"accumulating_tied", 1, {tied, "--training.global_batch_size=12"}});
   some.push_back({"ddp_bf16", 2, {replicate + "2", shard + "1", bf16}});

@@ -1,9 +1,8 @@
 #include "tests/distributed/dtensor/meshes.h"
 
-#include <cstdlib>
-
 #include "tests/distributed/dtensor/counted_backend.h"
 #include "tests/support/run_ranks.h"
+#include "tests/support/runs_all.h"
 
 namespace titan::test {
 
@@ -15,7 +14,7 @@ void on_mesh(const std::vector<int64_t>& sizes, const std::function<void(const d
     num_ranks *= size;
   }
   // All placements of three operands take many minutes.
-  const auto limit = std::getenv("TITAN_TEST_ALL") != nullptr ? std::chrono::minutes(50) : std::chrono::minutes(2);
+  const auto limit = test::runs_all() ? std::chrono::minutes(50) : std::chrono::minutes(2);
   run_ranks(num_ranks, "shm",
             [&](const std::shared_ptr<distributed::World>& world) { body(distributed::DeviceMesh(world, axes)); },
             {.limit = limit, .make_backend = counted(distributed::backend_factory("shm"))});

@@ -6,18 +6,16 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <numeric>
 #include <random>
 
+#include "tests/support/runs_all.h"
 #include "tests/support/tensors.h"
 
 namespace titan::test {
 namespace {
 
 using dtensor::Placements;
-
-bool all_placements_asked() { return std::getenv("TITAN_TEST_ALL") != nullptr; }
 
 // Every choice of one placement per axis. Strided shards come on one axis only: with two, all placements of three
 // operands would be eight hundred thousand combinations.
@@ -142,7 +140,7 @@ void check_operator(const std::string& name, const Function& function, const Ten
   }
   std::vector<size_t> choices(num_choices);
   std::iota(choices.begin(), choices.end(), 0);
-  if (num_choices > options.num_samples && !all_placements_asked()) {
+  if (num_choices > options.num_samples && !test::runs_all()) {
     std::mt19937 generator(7);  // the same on every rank
     std::shuffle(choices.begin(), choices.end(), generator);
     choices.resize(options.num_samples);

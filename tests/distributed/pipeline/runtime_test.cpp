@@ -198,7 +198,9 @@ TEST(RunSchedule, AStageThatThrowsEndsAllRanks) {
                     });
                     const std::string error =
                         error_of([&] { run_schedule(lower(schedule), made.stages, *world->group(), options()); });
-                    if (world->rank() == 1) EXPECT_EQ(error, "stage 1 is out of order");
+                    if (world->rank() == 1) {
+                      EXPECT_EQ(error, "stage 1 is out of order");
+                    }
                     if (!error.empty()) ++num_errors;
                     world->group()->abandon();
                   },

@@ -66,13 +66,17 @@ TEST_P(BenchConfig, IsWhatItsFirstLineSays) {
   EXPECT_EQ(says("compile"), job.compile.enable);
   EXPECT_NE(says("eager"), job.compile.enable);
   EXPECT_EQ(says("Float8"), !job.model.converters.empty());
-  if (says("Float8")) EXPECT_TRUE(says(*job.quantize.linear.float8.recipe_name)) << line;
+  if (says("Float8")) {
+    EXPECT_TRUE(says(*job.quantize.linear.float8.recipe_name)) << line;
+  }
   const config::ActivationCheckpoint& ac = job.activation_checkpoint;
   EXPECT_EQ(says("full AC"), ac.mode == "full");
   EXPECT_EQ(says("per-op selective AC"), ac.mode == "selective" && ac.selective_ac_option == "op");
   EXPECT_EQ(says("every 2nd layer"), ac.mode == "selective" && ac.selective_ac_option == "2");
   EXPECT_EQ(says("memory budget"), ac.mode == "memory_budget");
-  if (says("memory budget")) EXPECT_TRUE(says(fmt::format("budget {}", ac.memory_budget)));
+  if (says("memory budget")) {
+    EXPECT_TRUE(says(fmt::format("budget {}", ac.memory_budget)));
+  }
   EXPECT_EQ(job.optimizer.implementation, "fused");
   EXPECT_EQ(job.training.max_norm, 1.0);
   EXPECT_EQ(job.metrics.log_freq, 5);

@@ -81,7 +81,9 @@ bool takes_tensors(const std::string& op) {
 void expect_rules(const std::set<std::string>& operators) {
   EXPECT_GT(operators.size(), 30U);
   for (const std::string& op : operators) {
-    if (takes_tensors(op)) EXPECT_NE(dtensor::rule_table().find(op), nullptr) << "no sharding rule for " << op;
+    if (takes_tensors(op)) {
+      EXPECT_NE(dtensor::rule_table().find(op), nullptr) << "no sharding rule for " << op;
+    }
   }
 }
 

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "tests/support/run_program.h"
+#include "tests/support/runs_all.h"
 #include "tests/support/tiny_job.h"
 
 namespace titan {
@@ -129,7 +130,7 @@ TEST(CustomImport, TheModelsOwnChecksAreHeard) {
 
 // The folder as somebody would have it elsewhere, against this build: a minute, so only with TITAN_TEST_ALL=1.
 TEST(CustomImport, TheExampleBuildsOutsideTheTree) {
-  if (std::getenv("TITAN_TEST_ALL") == nullptr) GTEST_SKIP() << "runs with --all";
+  if (!test::runs_all()) GTEST_SKIP() << "runs with --all";
   const test::OutputFolder folder;
   const std::string source = (folder.path() / "source").string(), build = (folder.path() / "build").string();
   std::filesystem::copy(TITAN_SOURCE_DIR "/examples/custom_model", source);
