@@ -19,7 +19,8 @@ TEST_P(VerifyTensorParallel, Holds) {
   std::string layouts;
   for (const std::string kind : {"", ", loss_parallel=off", ", async_tp=on", ", sp=off", ", sp=off, loss_parallel=off",
                                  ", async_tp=on, loss_parallel=off"}) {
-    layouts += (layouts.empty() ? "" : "; ") + degrees + kind + "; " + degrees + kind + ", dtype=bf16";
+    layouts.append(layouts.empty() ? "" : "; ").append(degrees).append(kind).append("; ");
+    layouts.append(degrees).append(kind).append(", dtype=bf16");
   }
   const test::OutputFolder folder;
   std::vector<std::string> argv =
